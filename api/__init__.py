@@ -1,0 +1,1 @@
+"""The HTTP side: stateless replicas that claim loads and serve published snapshots."""

@@ -1,0 +1,89 @@
+"""Domain errors. They know no HTTP: `api/errors.py` maps each to a status and the stable `code` below."""
+
+from __future__ import annotations
+
+
+class HistoryError(Exception):
+    """Base of every expected failure.
+
+    `code` is stable and documented; `retryable` says whether the same request may succeed later without a change.
+    """
+
+    code = "internal_error"
+    retryable = False
+
+
+class SettingsError(HistoryError):
+    """A setting is missing or wrong. The message names the environment variable."""
+
+    code = "bad_setting"
+
+
+class InvalidReference(HistoryError):
+    """A namespace, kind, name or session that no cluster could have."""
+
+    code = "invalid_reference"
+
+
+class SessionNotFound(HistoryError):
+    """The bucket and Kubernetes were asked, and there is no such cluster or session."""
+
+    code = "session_not_found"
+
+
+class ObjectNotFound(HistoryError):
+    """The object store was asked, and there is no such object."""
+
+    code = "object_not_found"
+
+
+class StorageUnavailable(HistoryError):
+    """The object store could not be asked: nothing is known about what it holds."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class StoreUnavailable(HistoryError):
+    """Redis could not be asked."""
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class KubernetesUnavailable(HistoryError):
+    """Kubernetes or a head's dashboard could not be asked whether a session is live."""
+
+    code = "kubernetes_unavailable"
+    retryable = True
+
+
+class StaleGeneration(HistoryError):
+    """This load's generation is no longer the claimed one: it must stop and write nothing more."""
+
+    code = "stale_generation"
+
+
+class SnapshotGone(HistoryError):
+    """A published generation was evicted or expired between two reads of one request."""
+
+    code = "snapshot_gone"
+    retryable = True
+
+
+class SnapshotTooLarge(HistoryError):
+    """The session's snapshot does not fit the byte budget."""
+
+    code = "snapshot_too_large"
+
+
+class LoadFailed(HistoryError):
+    """The session's last load failed and may not be tried again yet."""
+
+    code = "load_failed"
+    retryable = True
+
+    def __init__(self, message: str, *, code: str = "load_failed", retry_after: float = 30.0) -> None:
+        super().__init__(message)
+        self.cause_code = code
+        self.retry_after = retry_after

@@ -1,0 +1,108 @@
+"""Every setting, from the environment (prefix `RAY_HISTORY_`): frozen, one class per concern, built once at the edge.
+
+`docs/configuration.md` is generated from these classes (`make docs`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+Seconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0)]
+
+_MIB = 1 << 20
+
+
+def _known_scheme(url: str) -> str:
+    if url.split("://")[0] not in ("redis", "rediss", "unix"):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
+
+
+class _Concern(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="RAY_HISTORY_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class StorageSettings(_Concern):
+    """Where the collector's bucket is."""
+
+    storage: str = Field("", description="Storage URL: file:///dir, s3://bucket[/root], gs://bucket[/root], az://container[/root].")
+    storage_timeout: Seconds = Field(30.0, description="Deadline of one storage call, in seconds.")
+    storage_connections: int = Field(32, ge=1, description="Connections to the object store per process.")
+    storage_read_ahead: Bytes = Field(64 * _MIB, description="Bytes of event files that one worker reads ahead.")
+    catalogue_max_age: float = Field(15.0, ge=0, description="How old a cached listing of clusters may be, in seconds.")
+
+
+class RedisSettings(_Concern):
+    """The Redis that holds claims, load status, snapshots and the Celery queue."""
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL; also the Celery broker.")
+    redis_timeout: Seconds = Field(5.0, description="Socket timeout of one Redis call, in seconds.")
+    redis_connections: int = Field(64, ge=2, description="Redis connections per process at most.")
+
+    @property
+    def url(self) -> str:
+        return _known_scheme(self.redis_url.get_secret_value())
+
+
+class LoadSettings(_Concern):
+    """How sessions are loaded and how long their snapshots live."""
+
+    lease: Seconds = Field(20.0, description="A running load's claim lasts this long without renewal, in seconds.")
+    lease_renewal: Seconds = Field(5.0, description="How often a running load renews its claim, in seconds.")
+    queue_lease: Seconds = Field(120.0, description="A queued load's claim lasts this long, in seconds.")
+    load_attempts: int = Field(3, ge=1, description="Attempts to load a session before it is failed.")
+    retry_after_failure: Seconds = Field(60.0, description="A failed session may be tried again after this many seconds.")
+    retry_partial_after: Seconds = Field(60.0, description="A partial snapshot is loaded again at a visit after this many seconds.")
+    load_time_limit: Seconds = Field(1800.0, description="Hard limit of one loading task, in seconds; well below the broker's visibility timeout.")
+    snapshot_ttl: Seconds = Field(3600.0, description="A snapshot expires this long after its last use, in seconds.")
+    snapshot_grace: Seconds = Field(60.0, description="A replaced snapshot stays readable this long, in seconds.")
+    snapshot_budget: Bytes = Field(2048 * _MIB, description="Bytes that all snapshots together may take in Redis.")
+    part_bytes: Bytes = Field(32 * _MIB, description="Event bytes (unpacked) that one part of a parallel load reads.")
+    range_tasks: int = Field(25_000, ge=1000, description="Task attempts that one merge range aims at.")
+
+
+class ApiSettings(_Concern):
+    """The HTTP side."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    wait_limit: float = Field(30.0, ge=0, le=30, description="Longest `Prefer: wait` in seconds.")
+    dashboard_wait: float = Field(10.0, ge=0, description="How long a dashboard route waits for a load before it answers 503, in seconds.")
+    block_cache: Bytes = Field(256 * _MIB, description="Bytes of unpacked snapshot blocks and answers that one API process keeps.")
+    dashboard_dir: str = Field("", description="A build of the Ray dashboard's frontend to serve under each session.")
+    cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
+
+
+class LogSettings(_Concern):
+    """Our own logs."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="JSON lines, or human ones on a terminal.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of them, as one process reads them at its start."""
+
+    storage: StorageSettings
+    redis: RedisSettings
+    load: LoadSettings
+    api: ApiSettings
+    log: LogSettings
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Raises SettingsError with one line that names the variable."""
+        try:
+            return cls(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(), LogSettings())
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            name = "RAY_HISTORY_" + "_".join(str(part) for part in first["loc"]).upper()
+            raise SettingsError(f"{name}: {first['msg']} (given: {first['input']!r})") from None

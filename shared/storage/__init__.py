@@ -1,0 +1,1 @@
+"""Reading the object store: one port, one adapter per kind of store."""
