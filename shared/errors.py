@@ -58,6 +58,12 @@ class KubernetesUnavailable(HistoryError):
     retryable = True
 
 
+class SessionIsLive(HistoryError):
+    """The session is the one that its running cluster answers for: it must not be loaded."""
+
+    code = "session_live"
+
+
 class StaleGeneration(HistoryError):
     """This load's generation is no longer the claimed one: it must stop and write nothing more."""
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
@@ -80,6 +80,38 @@ class ApiSettings(_Concern):
     cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
 
 
+class LiveSettings(_Concern):
+    """Clusters that still run: how Kubernetes and their dashboards are reached."""
+
+    kubernetes: Literal["none", "incluster", "kubeconfig"] = Field("none", description="Where clusters run; none: all sessions are dead.")
+    kubeconfig: str = Field("", description="Kubeconfig file; empty: the default places.")
+    kube_context: str = Field("", description="Context of the kubeconfig; empty: its current one.")
+    kubernetes_namespaces: str = Field("", description="Namespaces to watch, separated by commas; empty: all of them.")
+    kubernetes_timeout: Seconds = Field(5.0, description="Deadline of one call of the Kubernetes API, in seconds.")
+    kubernetes_qps: float = Field(20.0, gt=0, description="Calls of the Kubernetes API per second and process.")
+    kubernetes_burst: int = Field(40, ge=1, description="Calls of the Kubernetes API that may be made at once, beyond the rate.")
+    kubernetes_resync: Seconds = Field(300.0, description="The clusters are listed anew this often, in seconds, and watched in between.")
+    kubernetes_max_age: Seconds = Field(300.0, description="With a broken watch, the last listing is used this long, in seconds.")
+    token_age: float = Field(5.0, ge=0, description="How long a dashboard token that was read from its Secret is kept, in seconds.")
+    dashboard_access: Literal["service", "apiserver"] = Field("service", description="Reach dashboards by service or by API server.")
+    dashboard_host: str = Field("{service}.{namespace}.svc", description="Host name of a head service.")
+    live_check_timeout: Seconds = Field(5.0, description="Deadline of asking a head for its session, retries included, in seconds.")
+    live_check_age: float = Field(2.0, ge=0, description="How long a head's answer about its session is kept, in seconds.")
+    proxy_methods: str = Field("GET,HEAD", description="HTTP methods that reach a live dashboard, separated by commas.")
+    proxy_connect_timeout: Seconds = Field(3.0, description="Deadline of connecting to a live dashboard, in seconds.")
+    proxy_answer_timeout: Seconds = Field(60.0, description="Deadline of the first byte of a live dashboard's answer, in seconds.")
+    proxy_idle_timeout: Seconds = Field(600.0, description="A live answer's body may pause this long, in seconds.")
+    proxy_connections: int = Field(200, ge=1, description="Connections to live dashboards per process at most.")
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(n.strip() for n in self.kubernetes_namespaces.split(",") if n.strip()))
+
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset(m.strip().upper() for m in self.proxy_methods.split(",") if m.strip())
+
+
 class LogSettings(_Concern):
     """Our own logs."""
 
@@ -96,12 +128,13 @@ class Settings:
     load: LoadSettings
     api: ApiSettings
     log: LogSettings
+    live: LiveSettings = field(default_factory=LiveSettings)
 
     @classmethod
     def from_environment(cls) -> Settings:
         """Raises SettingsError with one line that names the variable."""
         try:
-            return cls(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(), LogSettings())
+            return cls(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(), LogSettings(), LiveSettings())
         except ValidationError as exc:
             first = exc.errors()[0]
             name = "RAY_HISTORY_" + "_".join(str(part) for part in first["loc"]).upper()

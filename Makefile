@@ -1,0 +1,79 @@
+# Needs only make and Python 3.11 or newer: everything else goes into .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .demo
+RAY_VERSION := 2.60.0
+PORT ?= 8080
+ARGS ?=
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+.PHONY: help setup demo test lint format type bench bench-quick docs lock clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready-dev ## install everything that developing needs into .venv
+
+# A newer Python is taken when `python3` itself is too old.
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@python=""; \
+	for candidate in python3 python3.13 python3.12 python3.11 python3.14; do \
+	  if command -v $$candidate >/dev/null && $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "make: Python 3.11 or newer is needed, and none was found" >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "make: $$python cannot make virtual environments: install python3-venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; fi; \
+	if ! [ -x $(BIN)/python ]; then echo "making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); fi
+	@echo "installing requirements.lock"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.lock $(VENV)/.ready
+	@echo "installing requirements-dev.lock"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http://127.0.0.1:8080
+	@$(BIN)/python tests/data/recorded.py unpack $(DEMO) --only bucket
+	@dashboard=""; \
+	if $(BIN)/ray-history dashboard fetch $(RAY_VERSION) --directory $(DEMO)/dashboard; then dashboard=$(DEMO)/dashboard/$(RAY_VERSION); \
+	else echo "without the Ray dashboard's own pages: they could not be fetched"; fi; \
+	exec $(BIN)/ray-history up --storage $(DEMO)/bucket --data-dir $(DEMO)/data --port $(PORT) $${dashboard:+--dashboard-dir $$dashboard} $(ARGS)
+
+test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-dev ## check style, formatting and the layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.ready-dev ## format and fix what ruff can
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+type: $(VENV)/.ready-dev ## check types (mypy, strict)
+	@$(BIN)/mypy
+
+bench: $(VENV)/.ready-dev ## run the benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.ready-dev ## run the benchmarks on small data
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+docs: $(VENV)/.ready ## write docs/configuration.md from the settings
+	@$(BIN)/ray-history config --reference > docs/configuration.md
+
+lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARGS=--upgrade for the newest)
+	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCK_OPTIONS) $(ARGS) --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) \
+	  --constraint <(sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements-dev.lock) --output-file requirements.lock
+
+clean: ## remove .venv, the demo's data and caches
+	@rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,90 @@
+"""The query string of the State API's lists, checked as live checks it (Ray: `state_api_utils.options_from_req`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import QueryParams
+
+from shared.ray.columns import Resource
+from shared.snapshots.filters import BadFilter, Filter, make_filter, to_bool
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 10_000
+# The hex digits of the ids that live decodes before it filters by them.
+_ID_DIGITS: Mapping[str, int] = {"job_id": 8, "actor_id": 32, "task_id": 48}
+
+
+class UnansweredByLive(Exception):
+    """A query for which live's handler fails: 500, "Server got itself in trouble"."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """`source` filters count towards `total` at some resources, as live applies them before the others."""
+
+    limit: int
+    detail: bool
+    exclude_driver: bool
+    source: tuple[Filter, ...]
+    filters: tuple[Filter, ...]
+
+
+def list_options(resource: Resource, query: QueryParams) -> ListOptions:
+    """Raises BadFilter (live: 400) and UnansweredByLive (live: 500)."""
+    limit = _int(query.get("limit", str(DEFAULT_LIMIT)))
+    if limit > MAX_LIMIT:
+        raise BadFilter(
+            f"Given limit {limit} exceeds the supported limit {MAX_LIMIT}. Use a lower limit, or set the "
+            "`RAY_MAX_LIMIT_FROM_API_SERVER` environment variable to a larger value."
+        )
+    if limit < 0:
+        raise BadFilter("Stop argument for islice() must be None or an integer: 0 <= x <= sys.maxsize.")
+    _int(query.get("timeout", "30"))
+    given = given_filters(query)
+    detail = to_bool(query.get("detail", "false"))
+    exclude_driver = to_bool(query.get("exclude_driver", "true"))
+    source, others = split_filters(resource, given)
+    return ListOptions(limit, detail, exclude_driver, source, others)
+
+
+def given_filters(query: QueryParams) -> list[tuple[str, str, str]]:
+    """(key, predicate, value) of every filter."""
+    keys, values = query.getlist("filter_keys"), query.getlist("filter_values")
+    if len(keys) != len(values):
+        raise UnansweredByLive("filter_keys and filter_values differ in number")
+    return list(zip(keys, query.getlist("filter_predicates"), values, strict=False))
+
+
+def split_filters(resource: Resource, given: list[tuple[str, str, str]]) -> tuple[tuple[Filter, ...], tuple[Filter, ...]]:
+    """Filters that live applies at the source, and the others."""
+    source, others = [], []
+    for key, predicate, value in given:
+        made = make_filter(resource, key, predicate, value)
+        if key in resource.source_filters:
+            if resource.name == "tasks":
+                _check_id(key, value)
+            source.append(made)
+        else:
+            others.append(made)
+    return tuple(source), tuple(others)
+
+
+def _check_id(key: str, value: str) -> None:
+    digits = _ID_DIGITS.get(key)
+    if digits is None:
+        return
+    try:
+        size = len(bytes.fromhex(value))
+    except ValueError:
+        raise BadFilter("Odd-length string" if len(value) % 2 else "Non-hexadecimal digit found") from None
+    if size * 2 != digits:
+        raise BadFilter(f"ID string needs to have length {digits // 2}, got {size}")
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise BadFilter(str(exc)) from None

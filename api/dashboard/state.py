@@ -1,0 +1,112 @@
+"""The State API's lists, `/api/v0/{resource}`: Ray's `state_aggregator.StateAPIManager`, answered from a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.dashboard import answers
+from api.dashboard.list_options import ListOptions, UnansweredByLive, list_options
+from api.dashboard.scope import DashboardScope, Scope
+from shared.ray.columns import ACTORS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
+from shared.snapshots.filters import BadFilter, make_filter
+from shared.snapshots.format import Meta
+from shared.snapshots.table import Page
+
+router = APIRouter()
+
+NOT_DRIVER = make_filter(TASKS, "type", "!=", "DRIVER_TASK")
+NEVER_STORED = "Ray exports no events about {name}: the live dashboard asked running processes. A dead session has none to show."
+_encode = msgspec.json.encode
+
+
+@router.get("/api/v0/tasks")
+async def list_tasks(request: Request, scope: Scope) -> Response:
+    return await _list(TASKS, request, scope)
+
+
+@router.get("/api/v0/actors")
+async def list_actors(request: Request, scope: Scope) -> Response:
+    return await _list(ACTORS, request, scope)
+
+
+@router.get("/api/v0/nodes")
+async def list_nodes(request: Request, scope: Scope) -> Response:
+    return await _list(NODES, request, scope)
+
+
+@router.get("/api/v0/workers")
+async def list_workers(request: Request, scope: Scope) -> Response:
+    return await _list(WORKERS, request, scope)
+
+
+@router.get("/api/v0/placement_groups")
+async def list_placement_groups(request: Request, scope: Scope) -> Response:
+    return await _list(PLACEMENT_GROUPS, request, scope)
+
+
+@router.get("/api/v0/jobs")
+async def list_jobs(request: Request, scope: Scope) -> Response:
+    """Live does not catch what is wrong with a query for jobs: its handler fails."""
+    try:
+        options = list_options(JOBS, request.query_params)
+    except (BadFilter, UnansweredByLive):
+        return answers.server_trouble()
+    return await _answer(JOBS, options, scope)
+
+
+@router.get("/api/v0/objects")
+async def list_objects(request: Request, scope: Scope) -> Response:
+    return await _list(OBJECTS, request, scope)
+
+
+@router.get("/api/v0/runtime_envs")
+async def list_runtime_envs(request: Request, scope: Scope) -> Response:
+    return await _list(RUNTIME_ENVS, request, scope)
+
+
+async def _list(resource: Resource, request: Request, scope: DashboardScope) -> Response:
+    try:
+        return await _answer(resource, list_options(resource, request.query_params), scope)
+    except BadFilter as exc:
+        return answers.json_bytes(_encode({"result": False, "msg": str(exc), "data": {"result": None}}), status=400)
+    except UnansweredByLive:
+        return answers.server_trouble()
+
+
+async def _answer(resource: Resource, options: ListOptions, scope: DashboardScope) -> Response:
+    meta = await scope.snapshot.meta()
+    if resource.name not in meta.tables:
+        return answers.json_bytes(list_body(Page(0, 0, []), 0, meta, [NEVER_STORED.format(name=resource.name.replace("_", " "))]))
+    source = options.source
+    if resource is TASKS and options.exclude_driver:
+        source = (NOT_DRIVER, *source)
+    page = await scope.snapshot.table(resource.name).select(
+        options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser
+    )
+    total = page.total if resource is TASKS else meta.tables[resource.name].rows
+    return answers.json_bytes(list_body(page, total, meta, None, after_source=page.total if resource in (TASKS, NODES) else total))
+
+
+def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None, *, after_source: int | None = None) -> bytes:
+    """A `ListApiResponse` around rows that are JSON already."""
+    return b"".join(
+        (
+            b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,"result":['
+            % (total, total if after_source is None else after_source, page.num_filtered),
+            b",".join(page.rows),
+            b'],"partial_failure_warning":' + _encode(partial_failure(meta)) + b',"warnings":' + _encode(warnings) + b"}}}",
+        )
+    )
+
+
+def partial_failure(meta: Meta) -> str:
+    """What a partial snapshot lacks; "" for a complete one."""
+    if meta.complete:
+        return ""
+    named = ", ".join(file for file, _, _ in meta.losses[:5])
+    more = f" and {meta.loss_count - 5} more" if meta.loss_count > 5 else ""
+    return f"The returned data may contain incomplete result. {meta.loss_count} stored files could not be read: {named}{more}."
+

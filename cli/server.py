@@ -1,0 +1,69 @@
+"""A client of the server's own routes: problem details and outages become one-line failures."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from cli.errors import Failed
+
+
+class Server:
+    """One server by its address. Every method raises Failed with what the server said, or that it does not answer."""
+
+    def __init__(self, address: str, timeout: float = 60.0) -> None:
+        if not address.startswith(("http://", "https://")):
+            raise Failed(f"{address!r} is no address of a server: expected http://host:port")
+        self._address = address.rstrip("/")
+        self._client = httpx.Client(timeout=timeout, headers={"User-Agent": "ray-history"})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._client.close()
+
+    def get(self, path: str, params: dict[str, str | int] | None = None) -> dict[str, Any]:
+        return self._json("GET", path, params)
+
+    def post(self, path: str) -> dict[str, Any]:
+        return self._json("POST", path)
+
+    def delete(self, path: str) -> None:
+        self._ask("DELETE", path)
+
+    def _json(self, method: str, path: str, params: dict[str, str | int] | None = None) -> dict[str, Any]:
+        response = self._ask(method, path, params)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise Failed(
+                f"{self._address} is no Ray History Server: {method} {path} gave {response.headers.get('content-type', 'no content')}"
+            )
+        return answer
+
+    def _ask(self, method: str, path: str, params: dict[str, str | int] | None = None) -> httpx.Response:
+        try:
+            response = self._client.request(method, self._address + path, params=params)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise Failed(f"no server answers at {self._address}: is it running (`ray-history up`), or give --server ({exc})") from exc
+        except httpx.HTTPError as exc:
+            raise Failed(f"{self._address} did not answer {method} {path}: {exc or type(exc).__name__}") from exc
+        if response.is_success:
+            return response
+        raise Failed(_problem(response))
+
+
+def _problem(response: httpx.Response) -> str:
+    """The line to show for an error answer: the detail of RFC 9457 problem details where there is one."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and (said := body.get("detail") or body.get("title")):
+        return f"{said} ({body.get('code', response.status_code)})"
+    return f"{response.request.method} {response.request.url} gave {response.status_code} {response.reason_phrase}"

@@ -1,0 +1,24 @@
+"""Opens what a process needs of live clusters, by its settings."""
+
+from __future__ import annotations
+
+from shared.live.heads import Heads
+from shared.live.none import NoLiveClusters
+from shared.live.port import LiveDirectory
+from shared.settings import LiveSettings
+
+
+def open_live(settings: LiveSettings) -> tuple[LiveDirectory, Heads]:
+    """The directory of live clusters and the way to their heads. Call it after any fork. Raises SettingsError.
+
+    The official client takes a second to import: a process without Kubernetes does not pay for it.
+    """
+    if settings.kubernetes == "none":
+        directory: LiveDirectory = NoLiveClusters()
+        return directory, Heads(directory, settings, None)
+    from shared.live.directory import KubernetesDirectory  # noqa: PLC0415
+    from shared.live.kubernetes import KubernetesApi  # noqa: PLC0415
+
+    api = KubernetesApi(settings)
+    directory = KubernetesDirectory(api, settings)
+    return directory, Heads(directory, settings, api.configuration)

@@ -1,0 +1,111 @@
+"""How a head's dashboard is reached: its URL, credentials and an HTTP client, by service or through the API server.
+
+Host and port come from Kubernetes and from settings only; nothing that a request holds can change them.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import httpx
+
+from shared.errors import InvalidReference, KubernetesUnavailable
+from shared.live.port import LiveCluster, LiveDirectory
+from shared.live.rayclusters import DASHBOARD_PORT_NAME
+from shared.settings import LiveSettings
+
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
+
+# Ray reads it after `Authorization`, which the API server's proxy consumes.
+RAY_AUTHORIZATION = "x-ray-authorization"
+
+
+class Heads:
+    """URLs, headers and clients for the dashboards of live clusters."""
+
+    def __init__(self, directory: LiveDirectory, settings: LiveSettings, configuration: Configuration | None) -> None:
+        """`configuration` holds the API server's address and credentials; needed only for `dashboard_access=apiserver`."""
+        self._directory = directory
+        self._settings = settings
+        self._configuration = configuration if settings.dashboard_access == "apiserver" else None
+
+    def url(self, cluster: LiveCluster, path: str, query: str = "") -> httpx.URL:
+        """The dashboard's URL of `path`, which is percent-encoded and starts with `/`.
+
+        Raises KubernetesUnavailable when the cluster has no head to ask, InvalidReference for a path that climbs.
+        """
+        service = cluster.head_service
+        if service is None or not cluster.answering:
+            raise KubernetesUnavailable(f"RayCluster {cluster.key} has no running head")
+        refuse_climbing(path)
+        if self._configuration:
+            host = str(self._configuration.host).rstrip("/")
+            base = f"{host}/api/v1/namespaces/{cluster.namespace}/services/{service}:{DASHBOARD_PORT_NAME}/proxy"
+        else:
+            host = self._settings.dashboard_host.format(service=service, namespace=cluster.namespace)
+            base = f"http://{host}:{cluster.dashboard_port}"
+        return httpx.URL(f"{base}{path}?{query}" if query else f"{base}{path}")
+
+    def needs_credentials(self, cluster: LiveCluster) -> bool:
+        """Does `credentials` have anything to say? It may block, so ask first."""
+        return cluster.auth == "token" or self._configuration is not None
+
+    def credentials(self, cluster: LiveCluster, *, fresh: bool = False) -> dict[str, str]:
+        """Headers that identify us; may read a Secret or run a kubeconfig's plugin. Raises KubernetesUnavailable."""
+        headers: dict[str, str] = {}
+        token = self._directory.token(cluster, fresh=fresh)
+        if token:
+            headers[RAY_AUTHORIZATION] = f"Bearer {token}"
+        if self._configuration:
+            ours = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+            if ours:
+                headers["authorization"] = ours
+        return headers
+
+    def client(self) -> httpx.AsyncClient:
+        """A client of its own pool: no redirects followed, no proxy from the environment, no cookies kept between answers."""
+        settings = self._settings
+        kubernetes = self._configuration
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(
+                connect=settings.proxy_connect_timeout,
+                read=settings.proxy_idle_timeout,
+                write=settings.proxy_answer_timeout,
+                pool=settings.proxy_answer_timeout,
+            ),
+            limits=httpx.Limits(max_connections=settings.proxy_connections, max_keepalive_connections=settings.proxy_connections),
+            follow_redirects=False,
+            trust_env=False,
+            verify=True if kubernetes is None else _ssl_context(kubernetes),
+            proxy=None if kubernetes is None else kubernetes.proxy,
+        )
+
+    @property
+    def through_api_server(self) -> bool:
+        return self._configuration is not None
+
+    @property
+    def extensions(self) -> dict[str, str]:
+        """Request extensions: the TLS server name of a kubeconfig."""
+        name = self._configuration.tls_server_name if self._configuration else None
+        return {"sni_hostname": name} if name else {}
+
+
+def refuse_climbing(path: str) -> None:
+    """Raises InvalidReference for a path with dot segments, however encoded: the API server's proxy lies below a path of its own."""
+    plain = unquote(unquote(path)).replace("\\", "/")
+    if not path.startswith("/") or any(part in (".", "..") for part in plain.split("/")):
+        raise InvalidReference("the path holds . or .. segments")
+
+
+def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context

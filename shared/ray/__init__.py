@@ -1,0 +1,1 @@
+"""Ray's own vocabulary, as its State API and its events spell it."""

@@ -1,0 +1,169 @@
+"""The columns of the State API's lists: their order, which need `detail`, and which can be filtered.
+
+Mirrors the `*State` dataclasses of Ray 2.60's `ray.util.state.common`; the order is the order of the live answers' keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+ValueType = Literal["str", "int", "float", "bool", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `json` values (objects, arrays) can't be filtered.
+
+    `nullable` columns are declared Optional in Ray, which then does not convert the text of a filter to the column's type.
+    """
+
+    name: str
+    type: ValueType = "str"
+    filterable: bool = True
+    detail: bool = False
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One list of the State API. Rows are ordered by `order_by`, which is also their identity."""
+
+    name: str
+    order_by: str
+    columns: tuple[Column, ...]
+    # Filters that live applies at the source, before `total` is counted (state_manager's GCS filters).
+    source_filters: frozenset[str] = frozenset()
+
+    @cached_property
+    def base(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns if not column.detail)
+
+    @cached_property
+    def all(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def filterable(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns if column.filterable}
+
+
+def _base(*names: str, nullable: str = "", **types: ValueType) -> tuple[Column, ...]:
+    return tuple(Column(name, types.get(name, "str"), nullable=name in nullable.split()) for name in names)
+
+
+def _detail(*names: str, filterable: str = "", **types: ValueType) -> tuple[Column, ...]:
+    chosen = filterable.split()
+    return tuple(Column(name, types.get(name, "json"), filterable=name in chosen, detail=True) for name in names)
+
+
+TASKS = Resource(
+    "tasks",
+    "task_id",
+    (
+        *_base(
+            "task_id", "attempt_number", "name", "state", "job_id", "actor_id", "type", "func_or_class_name",
+            "parent_task_id", "node_id", "worker_id", "worker_pid", "error_type",
+            attempt_number="int", worker_pid="int", nullable="worker_pid",
+        ),
+        *_detail(
+            "language", "required_resources", "runtime_env_info", "placement_group_id", "events", "profiling_data",
+            "creation_time_ms", "start_time_ms", "end_time_ms", "task_log_info", "error_message", "is_debugger_paused",
+            "call_site", "label_selector", "fallback_strategy",
+            filterable="language placement_group_id is_debugger_paused",
+            language="str", placement_group_id="str", is_debugger_paused="bool",
+        ),
+    ),
+    source_filters=frozenset({"actor_id", "job_id", "task_id", "name", "state"}),
+)  # fmt: skip
+
+ACTORS = Resource(
+    "actors",
+    "actor_id",
+    (
+        *_base("actor_id", "class_name", "state", "job_id", "name", "node_id", "pid", "ray_namespace", pid="int", nullable="pid"),
+        *_detail(
+            "serialized_runtime_env", "required_resources", "death_cause", "is_detached", "placement_group_id", "repr_name",
+            "num_restarts", "num_restarts_due_to_lineage_reconstruction", "num_restarts_due_to_node_preemption",
+            "call_site", "label_selector", "fallback_strategy",
+            filterable="placement_group_id repr_name", placement_group_id="str", repr_name="str",
+        ),
+    ),
+    source_filters=frozenset({"actor_id", "job_id", "state"}),
+)  # fmt: skip
+
+NODES = Resource(
+    "nodes",
+    "node_id",
+    (
+        *_base("node_id", "node_ip", "is_head_node", "state", is_head_node="bool"),
+        Column("state_message", filterable=False),
+        Column("node_name"),
+        Column("resources_total", "json", filterable=False),
+        Column("labels", "json", filterable=False),
+        *_detail("start_time_ms", "end_time_ms"),
+    ),
+    source_filters=frozenset({"node_id", "state", "node_name"}),
+)
+
+WORKERS = Resource(
+    "workers",
+    "worker_id",
+    (
+        *_base("worker_id", "is_alive", "worker_type", "exit_type", "node_id", "ip", "pid", is_alive="bool", pid="int"),
+        *_detail(
+            "exit_detail", "worker_launch_time_ms", "worker_launched_time_ms", "start_time_ms", "end_time_ms",
+            "debugger_port", "num_paused_threads",
+            filterable="debugger_port num_paused_threads", debugger_port="int", num_paused_threads="int",
+        ),
+    ),
+)  # fmt: skip
+
+JOBS = Resource(
+    "jobs",
+    "job_id",
+    (
+        Column("type"),
+        Column("job_id"),
+        Column("submission_id"),
+        Column("driver_info", "json", filterable=False),
+        Column("status"),
+        Column("entrypoint", filterable=False),
+        Column("message", filterable=False),
+        Column("error_type", filterable=False),
+        *_detail("start_time", "end_time", "metadata", "runtime_env", "driver_agent_http_address", "driver_node_id", "driver_exit_code"),
+    ),
+)
+
+PLACEMENT_GROUPS = Resource(
+    "placement_groups",
+    "placement_group_id",
+    (
+        *_base("placement_group_id", "name", "creator_job_id", "state"),
+        *_detail("bundles", "is_detached", "stats", "topology_strategy", "topology_assignments", filterable="is_detached", is_detached="bool"),
+    ),
+)
+
+OBJECTS = Resource(
+    "objects",
+    "object_id",
+    _base(
+        "object_id", "object_size", "task_status", "attempt_number", "reference_type", "call_site", "type", "pid", "ip",
+        object_size="int", attempt_number="int", pid="int",
+    ),
+)  # fmt: skip
+
+RUNTIME_ENVS = Resource(
+    "runtime_envs",
+    "node_id",
+    (
+        Column("runtime_env", "json"),
+        Column("success", "bool", nullable=False),
+        Column("creation_time_ms", "float", filterable=False),
+        Column("node_id"),
+        *_detail("ref_cnt", "error", filterable="error", error="str"),
+    ),
+)
+
+RESOURCES = {r.name: r for r in (TASKS, ACTORS, NODES, WORKERS, JOBS, PLACEMENT_GROUPS, OBJECTS, RUNTIME_ENVS)}

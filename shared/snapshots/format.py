@@ -1,0 +1,159 @@
+"""How a table of State API rows lies in a snapshot: blocks of rendered rows, and filter columns beside them.
+
+A table is a list of *parts* in the order of its rows' ids (a part is what one merge range wrote). Within a part,
+columns are kept in id order; rows are kept clustered by one column (tasks: by job), so that the rows of a job touch few blocks.
+The place of a row follows from the clustering column alone: a stable sort of its codes.
+
+Fields in the snapshot's hash (`{t}` table, `{p}` part, `{b}` block):
+    t:{t}                the table's index (msgpack of TableIndex)
+    t:{t}:{p}:c:{name}   one filter column of a part (msgpack of ColumnData, compressed)
+    t:{t}:{p}:k          8-byte prefixes of the ids of a part (only of keyed tables: those with too many ids for a dictionary)
+    t:{t}:{p}:r          what to replace in the rows of a part before a browser may see them (only where there is any)
+    t:{t}:{p}:b:{b}      a block of rows with the base columns, newline-separated JSON, compressed
+    t:{t}:{p}:d:{b}      the same rows with all columns
+    d:{name}             a JSON document
+    meta                 msgpack of Meta
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+FORMAT = 1
+META = "meta"
+Scalar = str | int | float | bool | None
+
+
+class PartIndex(msgspec.Struct, array_like=True):
+    """One part: how many rows, the first and last id in it, and where each block starts (row places; last = end)."""
+
+    rows: int
+    first: str
+    last: str
+    blocks: list[int]
+    clusters: list[Scalar]
+
+
+class TableIndex(msgspec.Struct, array_like=True):
+    """One table: its parts in id order. `cluster_by` is the column that rows are clustered by, if any."""
+
+    name: str
+    rows: int
+    keyed: bool
+    cluster_by: str | None
+    parts: list[PartIndex]
+
+
+class ColumnData(msgspec.Struct, array_like=True):
+    """A dictionary-coded column: `codes[i]` is the index in `values` of row i's value (little-endian, `width` bytes each)."""
+
+    values: list[Scalar]
+    width: int
+    codes: bytes
+
+
+class Meta(msgspec.Struct):
+    """What a reader must know before anything else. `losses` are (file, code, message); `complete` is False for a partial snapshot."""
+
+    format: int
+    tables: dict[str, TableIndex]
+    complete: bool = True
+    losses: list[tuple[str, str, str]] = []
+    loss_count: int = 0
+    counts: dict[str, int] = {}
+    ray_version: str | None = None
+
+
+class _Codec(threading.local):
+    """zstd contexts are not thread-safe."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=3)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_codec = _Codec()
+_pack = msgspec.msgpack.Encoder().encode
+_WIDTHS = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+
+
+def compress(data: bytes) -> bytes:
+    return _codec.compressor.compress(data)
+
+
+def decompress(data: bytes) -> bytes:
+    return _codec.decompressor.decompress(data)
+
+
+def table_field(table: str) -> str:
+    return f"t:{table}"
+
+
+def column_field(table: str, part: int, column: str) -> str:
+    return f"t:{table}:{part}:c:{column}"
+
+
+def keys_field(table: str, part: int) -> str:
+    return f"t:{table}:{part}:k"
+
+
+def redactions_field(table: str, part: int) -> str:
+    return f"t:{table}:{part}:r"
+
+
+def block_field(table: str, part: int, block: int, *, detail: bool) -> str:
+    return f"t:{table}:{part}:{'d' if detail else 'b'}:{block}"
+
+
+def doc_field(name: str) -> str:
+    return f"d:{name}"
+
+
+def pack(value: Any) -> bytes:
+    return _pack(value)
+
+
+class ColumnBuilder:
+    """Dictionary-codes the values of one column, in row order."""
+
+    __slots__ = ("codes", "index")
+
+    def __init__(self) -> None:
+        self.index: dict[tuple[type, Scalar], int] = {}
+        self.codes: list[int] = []
+
+    def add(self, value: Scalar) -> None:
+        self.codes.append(self.index.setdefault((value.__class__, value), len(self.index)))
+
+    def data(self) -> ColumnData:
+        width = 1 if len(self.index) <= 1 << 8 else 2 if len(self.index) <= 1 << 16 else 4
+        return ColumnData([value for _, value in self.index], width, np.asarray(self.codes, _WIDTHS[width]).tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedColumn:
+    """A column as readers use it."""
+
+    values: list[Scalar]
+    codes: NDArray[np.unsignedinteger[Any]]
+
+    @classmethod
+    def unpack(cls, data: bytes) -> LoadedColumn:
+        column = msgspec.msgpack.decode(decompress(data), type=ColumnData)
+        return cls(column.values, np.frombuffer(column.codes, _WIDTHS[column.width]))
+
+    @property
+    def size(self) -> int:
+        return int(self.codes.nbytes) + 64 * len(self.values)
+
+
+def prefix_of(hex_id: str) -> bytes:
+    """The eight bytes by which a task id is looked up: its first ones, or the actor's where those are all ff (creation tasks)."""
+    return bytes.fromhex(hex_id[16:32] if hex_id.startswith("f" * 16) else hex_id[:16])

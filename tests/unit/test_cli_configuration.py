@@ -1,0 +1,53 @@
+"""`config`, and the reference page that is written from the settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.configuration import reference_page, variable
+from cli.main import run
+from shared.settings import Settings
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8") == reference_page(), "settings have changed: run `make docs`"
+
+
+def test_every_setting_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    settings = Settings.from_environment()
+    fields = {
+        name for concern in ("storage", "redis", "load", "api", "log", "live") for name in type(getattr(settings, concern)).model_fields
+    }
+    assert set(shown) == {variable(name) for name in fields}
+    page = reference_page()
+    assert [name for name in fields if f"| `{variable(name)}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:hidden@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss://user:hidden@host/1?password=hidden", "rediss://user:***@host/1?***"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+    ],
+)
+def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, shown: str) -> None:
+    monkeypatch.setenv("RAY_HISTORY_REDIS_URL", url)
+    assert run(["config"]) == 0
+    out = capsys.readouterr().out
+    assert shown in out.split()
+    assert "hidden" not in out
+
+
+def test_a_wrong_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RAY_HISTORY_PORT", "many")
+    assert run(["config"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ray-history: RAY_HISTORY_PORT: ")
+    assert said.count("\n") == 1

@@ -1,0 +1,69 @@
+"""What `up` refuses before it starts anything."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli import preflight
+from cli.errors import Failed
+
+
+def test_a_path_is_a_storage_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert preflight.storage_url("a b") == f"file://{tmp_path}/a%20b"
+    assert preflight.storage_url("s3://bucket/root") == "s3://bucket/root"
+    assert preflight.storage_url("") == ""
+
+
+def test_a_port_in_use_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Failed, match=f"^port {port} on 127.0.0.1 is in use"):
+            preflight.check_port("127.0.0.1", port)
+
+
+def test_port_0_is_a_free_one() -> None:
+    port = preflight.check_port("127.0.0.1", 0)
+    assert preflight.check_port("127.0.0.1", port) == port
+
+
+def test_a_host_that_is_not_ours_is_refused() -> None:
+    with pytest.raises(Failed, match=r"^cannot listen on 192.0.2.1 port 0: "):
+        preflight.check_port("192.0.2.1", 0)
+
+
+def test_a_directory_without_a_build_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"has no index.html"):
+        preflight.check_dashboard(str(tmp_path))
+    (tmp_path / "index.html").touch()
+    preflight.check_dashboard(str(tmp_path))
+    preflight.check_dashboard("")
+
+
+def test_a_data_directory_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(Failed, match=r"^cannot write to the data directory .*file/data: Not a directory"),
+        preflight.data_directory(tmp_path / "file" / "data"),
+    ):
+        pass
+
+
+def test_a_data_directory_serves_one_at_a_time(tmp_path: Path) -> None:
+    in_use = re.escape(f"the data directory {tmp_path} is in use")
+    with preflight.data_directory(tmp_path), pytest.raises(Failed, match=in_use), preflight.data_directory(tmp_path):
+        pass
+    with preflight.data_directory(tmp_path) as again:
+        assert again == tmp_path
+
+
+def test_data_of_another_storage_is_dropped(tmp_path: Path) -> None:
+    kept = preflight.keep_for(tmp_path / "redis", "one")
+    (kept / "deep").mkdir()
+    (kept / "deep" / "file").touch()
+    assert (preflight.keep_for(kept, "one") / "deep" / "file").exists()
+    assert sorted(path.name for path in preflight.keep_for(kept, "two").iterdir()) == ["made-for"]

@@ -1,0 +1,116 @@
+"""The children of one command: one that dies is named, and ending leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli.errors import Failed
+from cli.processes import Processes
+from tests.waiting import wait_until
+
+# Forks a process of its own, says both ids, and takes SIGTERM as its argument says.
+_PARENT = """
+import os, signal, sys
+if sys.argv[1] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    print(os.getpid(), child, flush=True)
+while True:
+    signal.pause()
+"""
+
+_SAYS_ITS_END = """
+import signal, sys
+def end(*_):
+    with open(sys.argv[2], "a") as ends:
+        ends.write(sys.argv[1])
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def _ids(children: Processes, log: Path) -> list[int]:
+    assert children.wait_until(lambda: log.read_text().count("\n") == 1, "the child", 20)
+    return [int(pid) for pid in log.read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    """Zombies have ended: whoever adopted them has only not looked yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("how", ["orderly", "stubborn"])
+def test_ending_leaves_no_process_behind(tmp_path: Path, how: str) -> None:
+    children = Processes()
+    log = tmp_path / "log"
+    children.start("parent", [sys.executable, "-c", _PARENT, how], grace=0.3 if how == "stubborn" else 20, log=log)
+    pids = _ids(children, log)
+    assert all(_runs(pid) for pid in pids)
+    children.end()
+    wait_until(lambda: not any(_runs(pid) for pid in pids), "the end of both")
+
+
+def test_the_last_started_ends_first(tmp_path: Path) -> None:
+    children = Processes()
+    ends = tmp_path / "ends"
+    script = (
+        f"import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (open({str(ends)!r}, 'a').write(sys.argv[1]), sys.exit(0))); "
+    )
+    script += "print('up', flush=True); time.sleep(60)"
+    for name in "abc":
+        children.start(name, [sys.executable, "-c", script, name], grace=20, log=tmp_path / name)
+    assert children.wait_until(lambda: all((tmp_path / name).read_text() for name in "abc"), "all", 20)
+    children.end()
+    assert ends.read_text() == "cba"
+
+
+def test_a_child_that_ends_is_named_with_its_code_and_last_line(tmp_path: Path) -> None:
+    children = Processes()
+    log = tmp_path / "worker.log"
+    children.start("worker", [sys.executable, "-c", "print('first'); print('out of luck'); raise SystemExit(3)"], grace=1, log=log)
+    with pytest.raises(Failed) as failure:
+        children.wait()
+    assert str(failure.value) == f"worker ended with exit code 3: out of luck (its log: {log})"
+    children.end()
+
+
+def test_a_child_that_is_killed_is_named_with_its_signal() -> None:
+    children = Processes()
+    child = children.start("api", [sys.executable, "-c", "import signal; signal.pause()"], grace=1)
+    os.kill(child.process.pid, signal.SIGKILL)
+    with pytest.raises(Failed, match=r"^api was killed by SIGKILL$"):
+        children.wait()
+    children.end()
+
+
+def test_what_is_not_ready_in_time_fails() -> None:
+    with pytest.raises(Failed, match=r"^redis was not ready after 0 s$"):
+        Processes().wait_until(lambda: False, "redis", 0)
+
+
+def test_a_command_that_does_not_exist_fails(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="redis could not be started"):
+        Processes().start("redis", [str(tmp_path / "absent")], grace=1)
+
+
+def test_a_signal_asks_to_stop() -> None:
+    children = Processes()
+    with children.signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        children.wait()
+        assert not children.wait_until(lambda: True, "nothing", 1)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

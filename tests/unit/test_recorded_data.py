@@ -1,0 +1,25 @@
+"""The packed recorded sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.data.recorded import pack, unpack
+
+
+def test_packing_again_gives_the_same_archive(tmp_path: Path) -> None:
+    once = unpack(tmp_path / "once", only="bucket")
+    assert pack(once, tmp_path / "a.tar.xz") == pack(once, tmp_path / "b.tar.xz")
+    assert (tmp_path / "a.tar.xz").read_bytes() == (tmp_path / "b.tar.xz").read_bytes()
+
+
+def test_the_archive_holds_four_sessions(tmp_path: Path) -> None:
+    bucket = unpack(tmp_path) / "bucket"
+    markers = [path.relative_to(bucket / "cluster-metadata").as_posix() for path in (bucket / "cluster-metadata").rglob("session_*")]
+    assert sorted(markers) == [
+        "raycluster/default_raycap/session_2026-11-23_19-00-40_785172_1",
+        "raycluster/default_raycap/session_2026-11-23_19-05-06_598956_1",
+        "raycluster/default_raycap/session_2026-11-23_19-07-13_553337_1",
+        "rayjob/batch_rj-demo_rj-demo-x7k2p/session_2026-11-23_19-08-07_927634_1",
+    ]
+    assert len(list((tmp_path / "live").rglob("index.json"))) == 4

@@ -1,0 +1,116 @@
+"""One cold load from start to end in one process: list, parse, merge, publish. Large sessions run the same steps as a canvas."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import structlog
+
+from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.ray.function_summary import CountKey
+from shared.ray.lineage import LineageTask
+from shared.settings import Settings
+from shared.snapshots.format import PartIndex
+from shared.storage.port import ObjectInfo, Storage
+from workers.entities import Entities, build
+from workers.event_files import SessionFiles, list_files, read_stored
+from workers.load_run import LoadRun
+from workers.partition import Lines, Ranges, UnreadableFile, partition, unpack
+from workers.snapshot_end import entity_fields, lineage_actors, meta_field, summary_fields, task_table
+from workers.task_range import TaskRange, merge_range
+
+log = structlog.get_logger()
+
+
+def load(run: LoadRun, storage: Storage, settings: Settings) -> None:
+    """Load `run.session` and publish it. Raises StorageUnavailable if it can't be listed, StaleGeneration if the claim is lost."""
+    files = list_files(run, storage)
+    ranges = Ranges(1)
+    lines = parse(run, storage, files.events, ranges)
+    entities = merge_entities(run, storage, files, lines.entities)
+    run.progress("merging")
+    merged = [merge_range(number, _chunks(bucket), entities.ends) for number, bucket in enumerate(lines.by_range)]
+    publish(run, entities, merged, lines.skipped)
+
+
+def parse(run: LoadRun, storage: Storage, files: Iterable[ObjectInfo], ranges: Ranges) -> Lines:
+    """Read event files and sort their lines by range. What can't be read is a loss, by name, and the others go on."""
+    lines = Lines([[] for _ in range(ranges.count)])
+    run.progress("parsing")
+    for file, data in storage.read_many(files):
+        run.check()
+        known, skipped = lines.events, lines.skipped.total()
+        problem: ObjectNotFound | StorageUnavailable | UnreadableFile | None
+        if isinstance(data, bytes):
+            text, problem = unpack(data)
+            try:
+                partition(text, ranges, lines)
+            except UnreadableFile as exc:
+                problem = exc
+        else:
+            problem = data
+        if problem is not None:
+            run.loss(file.key, problem.code, str(problem))
+        run.progress(
+            files_read=0 if problem else 1,
+            files_failed=1 if problem else 0,
+            bytes_read=file.size,
+            events=lines.events - known,
+            events_skipped=lines.skipped.total() - skipped,
+        )
+    return lines
+
+
+def merge_entities(run: LoadRun, storage: Storage, files: SessionFiles, events: list[dict[str, object]]) -> Entities:
+    """Everything that is not a task, from its events, the stored snapshots and the log events."""
+    return build(events, read_stored(run, storage, files), run.session)
+
+
+def publish(run: LoadRun, entities: Entities, merged: list[TaskRange], skipped: Counter[str]) -> None:
+    """Write the snapshot of a session whose ranges are all at hand, and flip the loaded marker."""
+    counts, lineage = joined_summaries(merged)
+    for part in merged:
+        run.put(part.fields)
+    bad = sum(part.bad_lines for part in merged)
+    run.progress("publishing", events_skipped=bad)
+    if bad:
+        skipped["bad_line"] += bad
+    finish(run, entities, [part.index for part in merged], counts, lineage.items(), skipped)
+
+
+def joined_summaries(merged: Iterable[TaskRange]) -> tuple[dict[str, Counter[CountKey]], dict[str, list[LineageTask]]]:
+    counts: dict[str, Counter[CountKey]] = {}
+    lineage: dict[str, list[LineageTask]] = {}
+    for part in merged:
+        for job, of_job in part.counts.items():
+            counts.setdefault(job, Counter()).update(of_job)
+        for job, tasks in part.lineage.items():
+            lineage.setdefault(job, []).extend(tasks)
+    return counts, lineage
+
+
+def finish(
+    run: LoadRun,
+    entities: Entities,
+    parts: list[PartIndex],
+    counts: dict[str, Counter[CountKey]],
+    lineage: Iterable[tuple[str, list[LineageTask]]],
+    skipped: Counter[str],
+) -> None:
+    """Everything after the task rows: small tables, documents, summaries, `meta`, and the loaded marker."""
+    tables, fields = entity_fields(entities)
+    run.put(fields)
+    for name, data in summary_fields(counts, lineage, lineage_actors(entities)):
+        run.put({name: data})
+    tables["tasks"] = task_table(parts)
+    losses, loss_count = run.losses()
+    run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped), ray_version=entities.ray_version))
+    run.publish()
+    log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped))
+
+
+def _chunks(lines: list[bytes]) -> Iterator[bytes]:
+    """Lines in chunks of a size that a decoder handles well; a bad line costs only its chunk a second look."""
+    for start in range(0, len(lines), 2000):
+        yield b"\n".join(lines[start : start + 2000])

@@ -1,0 +1,146 @@
+"""Event files to lines: task events to the range of their task id (still as bytes), everything else decoded at once.
+
+Routing looks only at the id in the bytes; whatever looks unusual is decoded and routed by its value. So a line is fully
+decoded once, by the merge of its range.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+from isal import igzip, isal_zlib
+
+from shared.ray.ids import to_hex
+from workers.ray_events import ENTITY_EVENTS, TASK_EVENTS, Event
+from workers.spelling import camel_case
+
+log = structlog.get_logger()
+
+_MARK = b'"taskId":"'
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_VALUE = {bytes([c]): i for i, c in enumerate(_ALPHABET)} | {b"-": 62, b"_": 63}
+_ALL_ONES = (b"//////////", b"__________")
+_SAMPLES = 3
+_SALVAGE = 1 << 12
+
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_dict = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_lines = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class UnreadableFile(Exception):
+    """An event file that is not what its bytes promise. `code` is `bad_gzip` or `bad_json`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Ranges:
+    """Splits task ids into `count` ranges in id order, and a further fifth for ids that begin with eight ff (creation tasks, drivers)."""
+
+    def __init__(self, count: int) -> None:
+        self.plain = max(1, count)
+        self.ones = 0 if count <= 1 else max(1, count // 5)
+        self.count = self.plain + self.ones
+        self._by_prefix = {
+            a + b: (((va << 6) | vb) * self.plain) >> 12 for a, va in _VALUE.items() for b, vb in _VALUE.items()
+        }  # fmt: skip
+
+    def of(self, task_id: bytes) -> int:
+        """The range of a base64 id."""
+        if self.ones and task_id.startswith(_ALL_ONES):
+            low = ((_VALUE[task_id[10:11]] & 3) << 6) | _VALUE[task_id[11:12]]
+            return self.plain + (low * self.ones >> 8)
+        return self._by_prefix[task_id[:2]]
+
+
+@dataclass(slots=True)
+class Lines:
+    """What one or more files held: task lines by range, other events decoded, and what was skipped, by reason."""
+
+    by_range: list[list[bytes]]
+    entities: list[dict[str, Any]] = field(default_factory=list)
+    events: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def unpack(data: bytes) -> tuple[bytes, UnreadableFile | None]:
+    """The text of an event file, and what was wrong with it; gzip is told by its first bytes, not by its name.
+
+    Of a damaged gzip file what came before the damage is kept.
+    """
+    if data[:2] != b"\x1f\x8b":
+        return data, None
+    try:
+        return igzip.decompress(data), None
+    except (EOFError, OSError, isal_zlib.error) as exc:
+        problem = UnreadableFile("bad_gzip", f"damaged gzip: {exc}")
+    whole = isal_zlib.decompressobj(31)
+    text = bytearray()
+    try:
+        for at in range(0, len(data), _SALVAGE):
+            text += whole.decompress(data[at : at + _SALVAGE])
+    except isal_zlib.error:
+        pass
+    return bytes(text), problem
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """JSON lines, or the elements of the one JSON array that older collectors wrote. Raises UnreadableFile."""
+    if text.lstrip()[:1] != b"[":
+        return text.split(b"\n")
+    try:
+        return [bytes(raw).replace(b"\n", b" ").replace(b"\r", b" ") for raw in _decode_lines(text)]
+    except msgspec.DecodeError as exc:
+        raise UnreadableFile("bad_json", f"not readable as a JSON array: {exc}") from exc
+
+
+def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
+    """Add the lines of one event file. A bad line is counted and sampled, and never fails the file. Raises UnreadableFile."""
+    buckets, range_of, mark, events = into.by_range, ranges.of, _MARK, 0
+    for line in lines_of(text):
+        at = line.find(mark)
+        if at > 0 and b"TASK_" in line and line[at + 42 : at + 43] == b'"' and line.find(mark, at + 42) < 0:
+            try:
+                buckets[range_of(line[at + 10 : at + 42])].append(line)
+            except KeyError:
+                _slowly(line, ranges, into)
+            else:
+                events += 1
+        elif line.strip():
+            _slowly(line, ranges, into)
+    into.events += events
+
+
+def _slowly(line: bytes, ranges: Ranges, into: Lines) -> None:
+    """A line that is not a plain task event: decode it to see what it is."""
+    try:
+        event = _decode_event(line)
+        if not event.eventType:
+            line = msgspec.json.encode(camel_case(_decode_dict(line)))
+            event = _decode_event(line)
+        if event.eventType in TASK_EVENTS:
+            into.by_range[ranges.of(_task_id(event))].append(line)
+        elif event.eventType in ENTITY_EVENTS:
+            into.entities.append(_decode_dict(line))
+        else:
+            into.skipped["unknown_type" if event.eventType else "no_type"] += 1
+            return
+        into.events += 1
+    except (msgspec.DecodeError, ValueError, KeyError) as exc:
+        into.skipped["bad_line"] += 1
+        if into.skipped["bad_line"] <= _SAMPLES:
+            log.warning("bad event line", error=str(exc), line=line[:200].decode(errors="replace"))
+
+
+def _task_id(event: Event) -> bytes:
+    """The id in plain base64, whatever its spelling."""
+    part = event.taskLifecycleEvent or event.taskProfileEvents or event.taskDefinitionEvent or event.actorTaskDefinitionEvent
+    if part is None or not part.taskId:
+        raise ValueError("a task event without a task")
+    return msgspec.json.encode(bytes.fromhex(to_hex(part.taskId)))[1:-1]

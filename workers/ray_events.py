@@ -1,0 +1,152 @@
+"""The task events of a Ray session as structs: only the fields that a State API row needs.
+
+Mirrors the JSON of `ray.core.generated.events_*_pb2` (camelCase proto3). Names are the wire's, so that no renaming is paid for.
+Values that pass through unread stay raw JSON.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+Raw = msgspec.Raw
+
+
+class PythonFunction(msgspec.Struct, gc=False):
+    """`pythonFunctionDescriptor`"""
+
+    functionName: str = ""  # noqa: N815
+    className: str = ""  # noqa: N815
+
+
+class OtherFunction(msgspec.Struct, gc=False):
+    """`javaFunctionDescriptor`, `cppFunctionDescriptor`"""
+
+    functionName: str = ""  # noqa: N815
+    className: str = ""  # noqa: N815
+
+
+class Function(msgspec.Struct, gc=False):
+    """A function descriptor: one of three."""
+
+    pythonFunctionDescriptor: PythonFunction | None = None  # noqa: N815
+    javaFunctionDescriptor: OtherFunction | None = None  # noqa: N815
+    cppFunctionDescriptor: OtherFunction | None = None  # noqa: N815
+
+
+class Definition(msgspec.Struct, gc=False):
+    """`taskDefinitionEvent` and `actorTaskDefinitionEvent` (which has no `taskType`)."""
+
+    taskId: str = ""  # noqa: N815
+    taskAttempt: int = 0  # noqa: N815
+    jobId: str = ""  # noqa: N815
+    taskType: str = "ACTOR_TASK"  # noqa: N815
+    taskName: str = ""  # noqa: N815
+    actorTaskName: str = ""  # noqa: N815
+    actorId: str = ""  # noqa: N815
+    taskFunc: Function | None = None  # noqa: N815
+    actorFunc: Function | None = None  # noqa: N815
+    language: str = "PYTHON"
+    parentTaskId: str = ""  # noqa: N815
+    placementGroupId: str = ""  # noqa: N815
+    serializedRuntimeEnv: str = ""  # noqa: N815
+    requiredResources: Raw = Raw(b"{}")  # noqa: N815
+    labelSelector: Raw = Raw(b"{}")  # noqa: N815
+    fallbackStrategy: Raw = Raw(b"null")  # noqa: N815
+    callSite: str | None = None  # noqa: N815
+
+
+class Transition(msgspec.Struct, gc=False):
+    """One state and when it was reached (RFC 3339)."""
+
+    state: str = "NIL"
+    timestamp: str = ""
+
+
+class ErrorInfo(msgspec.Struct, gc=False):
+    """`rayErrorInfo`"""
+
+    errorType: str = ""  # noqa: N815
+    errorMessage: str = ""  # noqa: N815
+
+
+class LogInfo(msgspec.Struct, gc=False):
+    """`taskLogInfo`: files and byte offsets; which fields are there differs between events and versions."""
+
+    stdoutFile: str | None = None  # noqa: N815
+    stderrFile: str | None = None  # noqa: N815
+    stdoutStart: str | int | None = None  # noqa: N815
+    stdoutEnd: str | int | None = None  # noqa: N815
+    stderrStart: str | int | None = None  # noqa: N815
+    stderrEnd: str | int | None = None  # noqa: N815
+
+
+class Lifecycle(msgspec.Struct, gc=False):
+    """`taskLifecycleEvent`"""
+
+    taskId: str = ""  # noqa: N815
+    taskAttempt: int = 0  # noqa: N815
+    stateTransitions: list[Transition] = []  # noqa: N815
+    nodeId: str = ""  # noqa: N815
+    workerId: str = ""  # noqa: N815
+    workerPid: int = 0  # noqa: N815
+    rayErrorInfo: ErrorInfo | None = None  # noqa: N815
+    taskLogInfo: LogInfo | None = None  # noqa: N815
+    actorReprName: str = ""  # noqa: N815
+    isDebuggerPaused: bool | None = None  # noqa: N815
+
+
+class ProfileEvent(msgspec.Struct, gc=False):
+    """One profiled span; times are ns as text."""
+
+    eventName: str = ""  # noqa: N815
+    startTime: str | int = "0"  # noqa: N815
+    endTime: str | int = "0"  # noqa: N815
+    extraData: str = "{}"  # noqa: N815
+
+
+class ProfileEvents(msgspec.Struct, gc=False):
+    """`profileEvents`"""
+
+    componentId: str = ""  # noqa: N815
+    componentType: str = ""  # noqa: N815
+    nodeIpAddress: str = ""  # noqa: N815
+    events: list[ProfileEvent] = []
+
+
+class Profile(msgspec.Struct, gc=False):
+    """`taskProfileEvents`"""
+
+    taskId: str = ""  # noqa: N815
+    attemptNumber: int = 0  # noqa: N815
+    profileEvents: ProfileEvents | None = None  # noqa: N815
+
+
+class Event(msgspec.Struct, gc=False):
+    """One line of an event file. For other than task events only the type is read here."""
+
+    eventType: str = ""  # noqa: N815
+    timestamp: str = ""
+    taskDefinitionEvent: Definition | None = None  # noqa: N815
+    actorTaskDefinitionEvent: Definition | None = None  # noqa: N815
+    taskLifecycleEvent: Lifecycle | None = None  # noqa: N815
+    taskProfileEvents: Profile | None = None  # noqa: N815
+
+
+TASK_EVENTS = frozenset({"TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT"})
+ENTITY_EVENTS = frozenset(
+    {
+        "ACTOR_DEFINITION_EVENT",
+        "ACTOR_LIFECYCLE_EVENT",
+        "DRIVER_JOB_DEFINITION_EVENT",
+        "DRIVER_JOB_LIFECYCLE_EVENT",
+        "NODE_DEFINITION_EVENT",
+        "NODE_LIFECYCLE_EVENT",
+        "WORKER_DEFINITION_EVENT",
+        "WORKER_LIFECYCLE_EVENT",
+        "PLACEMENT_GROUP_DEFINITION_EVENT",
+        "PLACEMENT_GROUP_LIFECYCLE_EVENT",
+        "SUBMISSION_JOB_DEFINITION_EVENT",
+        "SUBMISSION_JOB_LIFECYCLE_EVENT",
+        "PLATFORM_EVENT",
+    }
+)

@@ -1,0 +1,73 @@
+"""The last step of a load: tables of everything that is not a task, documents, summaries, and `meta`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from shared.ray.columns import RESOURCES, TASKS
+from shared.ray.function_summary import CountKey, summary_by_function
+from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
+from shared.snapshots import format as fmt
+from shared.snapshots.format import Meta, PartIndex, TableIndex
+from shared.snapshots.writer import small_table
+from workers.entities import Entities
+
+_encode = msgspec.json.Encoder().encode
+
+
+def entity_fields(entities: Entities) -> tuple[dict[str, TableIndex], dict[str, bytes]]:
+    """Small tables and documents of everything that is not a task."""
+    tables: dict[str, TableIndex] = {}
+    fields: dict[str, bytes] = {}
+    for name, rows in entities.rows.items():
+        tables[name], written = small_table(RESOURCES[name], rows)
+        fields |= written
+    for name, value in entities.docs.items():
+        fields[fmt.doc_field(name)] = fmt.compress(value if isinstance(value, bytes) else _encode(value))
+    return tables, fields
+
+
+def summary_fields(
+    counts: dict[str, Counter[CountKey]], lineage: Iterable[tuple[str, list[LineageTask]]], actors: dict[str, LineageActor]
+) -> Iterator[tuple[str, bytes]]:
+    """Task summaries per job and, by function, of all jobs. `lineage` comes job by job, each in the order of the list API."""
+    everything: Counter[CountKey] = Counter()
+    for job, of_job in counts.items():
+        everything.update(of_job)
+        yield fmt.doc_field(f"tasks/by_function/{job}"), fmt.compress(_summary(of_job))
+    yield fmt.doc_field("tasks/by_function"), fmt.compress(_summary(everything))
+    for job, tasks in lineage:
+        yield fmt.doc_field(f"tasks/by_lineage/{job}"), fmt.compress(summary_by_lineage(tasks, actors))
+
+
+def _summary(counts: Counter[CountKey]) -> bytes:
+    return _encode(summary_by_function(counts.items()))
+
+
+def lineage_actors(entities: Entities) -> dict[str, LineageActor]:
+    return {row["actor_id"]: LineageActor(row.get("repr_name") or "", row.get("class_name") or "") for row in entities.rows["actors"]}
+
+
+def task_table(parts: list[PartIndex]) -> TableIndex:
+    """The tasks' index from its parts, in the order of their ranges. Empty parts stay: fields are named by place."""
+    return TableIndex(TASKS.name, sum(part.rows for part in parts), keyed=True, cluster_by="job_id", parts=parts)
+
+
+def meta_field(
+    tables: dict[str, TableIndex], *, losses: list[tuple[str, str, str]], loss_count: int, counts: dict[str, int], ray_version: str | None
+) -> dict[str, bytes]:
+    meta = Meta(
+        format=fmt.FORMAT,
+        tables=tables,
+        complete=not loss_count,
+        losses=losses,
+        loss_count=loss_count,
+        counts=counts,
+        ray_version=ray_version,
+    )
+    fields: dict[str, Any] = {fmt.META: fmt.pack(meta)}
+    return fields
