@@ -35,6 +35,19 @@ class StorageSettings(_Concern):
     storage: str = Field("", description="Storage URL: file:///dir, s3://bucket[/root], gs://bucket[/root], az://container[/root].")
     storage_timeout: Seconds = Field(30.0, description="Deadline of one storage call, in seconds.")
     storage_connections: int = Field(32, ge=1, description="Connections to the object store per process.")
+    storage_endpoint: str = Field(
+        "", description="Endpoint URL of the object store; empty: the provider's own (for S3 also AWS_ENDPOINT_URL_S3)."
+    )
+    storage_region: str = Field("", description="Region of the S3 bucket; empty: AWS_REGION or the AWS profile's.")
+    storage_path_style: bool | None = Field(
+        None, description="S3 buckets in the path instead of the host name; unset: with other endpoints than the clouds' own."
+    )
+    storage_key_id: str = Field("", description="S3 access key id; empty: the AWS credential chain (environment, profile, role).")
+    storage_secret: SecretStr = Field(SecretStr(""), description="S3 secret access key.")
+    storage_session_token: SecretStr = Field(SecretStr(""), description="S3 session token of temporary credentials.")
+    storage_connection_string: SecretStr = Field(
+        SecretStr(""), description="Azure connection string; empty: AZURE_STORAGE_* or a managed identity."
+    )
     storage_read_ahead: Bytes = Field(64 * _MIB, description="Bytes of event files that one worker reads ahead.")
     catalogue_max_age: float = Field(15.0, ge=0, description="How old a cached listing of clusters may be, in seconds.")
 
@@ -60,7 +73,9 @@ class LoadSettings(_Concern):
     load_attempts: int = Field(3, ge=1, description="Attempts to load a session before it is failed.")
     retry_after_failure: Seconds = Field(60.0, description="A failed session may be tried again after this many seconds.")
     retry_partial_after: Seconds = Field(60.0, description="A partial snapshot is loaded again at a visit after this many seconds.")
-    load_time_limit: Seconds = Field(1800.0, description="Hard limit of one loading task, in seconds; well below the broker's visibility timeout.")
+    load_time_limit: Seconds = Field(
+        1800.0, description="Hard limit of one loading task, in seconds; well below the broker's visibility timeout."
+    )
     snapshot_ttl: Seconds = Field(3600.0, description="A snapshot expires this long after its last use, in seconds.")
     snapshot_grace: Seconds = Field(60.0, description="A replaced snapshot stays readable this long, in seconds.")
     snapshot_budget: Bytes = Field(2048 * _MIB, description="Bytes that all snapshots together may take in Redis.")

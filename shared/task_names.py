@@ -2,3 +2,7 @@
 
 QUEUE = "ray-history"
 LOAD_SESSION = "ray_history.load_session"
+PARSE_PART = "ray_history.parse_part"
+MERGE_ENTITIES = "ray_history.merge_entities"
+MERGE_RANGE = "ray_history.merge_range"
+PUBLISH = "ray_history.publish"

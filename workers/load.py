@@ -1,4 +1,4 @@
-"""One cold load from start to end in one process: list, parse, merge, publish. Large sessions run the same steps as a canvas."""
+"""One cold load in one process: parse, merge, publish. Large sessions run the same steps as a canvas (`fan_out.py`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import structlog
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageTask
-from shared.settings import Settings
 from shared.snapshots.format import PartIndex
 from shared.storage.port import ObjectInfo, Storage
 from workers.entities import Entities, build
-from workers.event_files import SessionFiles, list_files, read_stored
+from workers.event_files import SessionFiles, read_stored
 from workers.load_run import LoadRun
 from workers.partition import Lines, Ranges, UnreadableFile, partition, unpack
 from workers.snapshot_end import entity_fields, lineage_actors, meta_field, summary_fields, task_table
@@ -23,12 +22,14 @@ from workers.task_range import TaskRange, merge_range
 log = structlog.get_logger()
 
 
-def load(run: LoadRun, storage: Storage, settings: Settings) -> None:
-    """Load `run.session` and publish it. Raises StorageUnavailable if it can't be listed, StaleGeneration if the claim is lost."""
-    files = list_files(run, storage)
-    ranges = Ranges(1)
-    lines = parse(run, storage, files.events, ranges)
-    entities = merge_entities(run, storage, files, lines.entities)
+# Lineage is computed at load for jobs up to this size; beyond it live's own limit, a page of rows, is what a request looks at.
+LINEAGE_TASKS = 200_000
+
+
+def load(run: LoadRun, storage: Storage, files: SessionFiles) -> None:
+    """Load `run.session` and publish it. Raises StaleGeneration if the claim is lost, StorageUnavailable if no file can be read."""
+    lines = parse(run, storage, files.events, Ranges(1))
+    entities = merge_all_entities(run, storage, files, lines.entities)
     run.progress("merging")
     merged = [merge_range(number, _chunks(bucket), entities.ends) for number, bucket in enumerate(lines.by_range)]
     publish(run, entities, merged, lines.skipped)
@@ -62,7 +63,7 @@ def parse(run: LoadRun, storage: Storage, files: Iterable[ObjectInfo], ranges: R
     return lines
 
 
-def merge_entities(run: LoadRun, storage: Storage, files: SessionFiles, events: list[dict[str, object]]) -> Entities:
+def merge_all_entities(run: LoadRun, storage: Storage, files: SessionFiles, events: list[dict[str, object]]) -> Entities:
     """Everything that is not a task, from its events, the stored snapshots and the log events."""
     return build(events, read_stored(run, storage, files), run.session)
 

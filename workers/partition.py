@@ -51,6 +51,11 @@ class Ranges:
             a + b: (((va << 6) | vb) * self.plain) >> 12 for a, va in _VALUE.items() for b, vb in _VALUE.items()
         }  # fmt: skip
 
+    @classmethod
+    def in_total(cls, count: int) -> Ranges:
+        """The ranges that are `count` altogether, the further ones included."""
+        return next(ranges for ranges in map(cls, range(1, count + 1)) if ranges.count == count)
+
     def of(self, task_id: bytes) -> int:
         """The range of a base64 id."""
         if self.ones and task_id.startswith(_ALL_ONES):

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from api.dashboard import answers
 from api.dashboard.list_options import ListOptions, UnansweredByLive, list_options
 from api.dashboard.scope import DashboardScope, Scope
-from shared.ray.columns import ACTORS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
+from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
 from shared.snapshots.filters import BadFilter, make_filter
 from shared.snapshots.format import Meta
 from shared.snapshots.table import Page
@@ -65,6 +65,12 @@ async def list_objects(request: Request, scope: Scope) -> Response:
 @router.get("/api/v0/runtime_envs")
 async def list_runtime_envs(request: Request, scope: Scope) -> Response:
     return await _list(RUNTIME_ENVS, request, scope)
+
+
+@router.get("/api/v0/cluster_events")
+async def list_cluster_events(request: Request, scope: Scope) -> Response:
+    """Live fails in sessions where both C++ and Python wrote log events; the list is the same as `/events`."""
+    return await _list(CLUSTER_EVENTS, request, scope)
 
 
 async def _list(resource: Resource, request: Request, scope: DashboardScope) -> Response:

@@ -1,1 +1,1 @@
-"""The API's side of live clusters: which session is live, and the proxy to a running head's dashboard."""
+"""Live clusters behind the API: `service.LiveSessions` is what routes use; `proxy` streams to heads."""

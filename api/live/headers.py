@@ -22,8 +22,22 @@ HOP_BY_HOP = frozenset(
 )
 # The client's own credentials and cookies are for the history server, not for a head that its owner controls.
 PRIVATE = frozenset({b"authorization", b"cookie", b"x-ray-authorization"})
-# A head must not learn or invent the way to the history server.
-FORWARDING = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"via", b"x-remote-")
+# What gateways add about the client and its identity: the head must not learn it, nor believe what a client invents.
+FORWARDING = (
+    b"x-forwarded-",
+    b"forwarded",
+    b"x-real-ip",
+    b"via",
+    b"x-remote-",
+    b"x-auth-request-",
+    b"x-amzn-oidc-",
+    b"x-goog-iap-",
+    b"x-goog-authenticated-user-",
+    b"cf-access-",
+    # The API server acts on these with *our* rights.
+    b"impersonate-",
+    b"sec-websocket-",
+)
 # Ours to say: the server's own date and name, and no cookie of a head may replace one of ours.
 ANSWER_DROPPED = frozenset({b"set-cookie", b"server", b"date"})
 

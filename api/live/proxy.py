@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anyio
+import anyio.to_thread
 import httpx
 import msgspec
 from starlette.requests import Request
@@ -14,14 +15,14 @@ from starlette.types import Receive, Scope, Send
 from api.live.headers import to_client, to_head
 from api.live.problems import problem
 from shared.errors import KubernetesUnavailable
+from shared.live.asking import WAITING_THREADS
 from shared.live.decision import explain_refusal
 from shared.live.heads import Heads
 from shared.live.port import LiveCluster
 from shared.settings import LiveSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# The frontend's question whether a token is valid: changes nothing, and its cookie does not get through.
-ALWAYS_ALLOWED = frozenset({("POST", "/api/authenticate")})
+LOST_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 _LARGEST_EXPLAINED = 16384
 # Starlette's path parameters that a session's path has before the dashboard's own path.
 _SESSION_SEGMENTS = 6
@@ -39,6 +40,7 @@ class LiveProxy:
         self._heads = heads
         self._settings = settings
         self._client = client
+        self._threads = anyio.CapacityLimiter(WAITING_THREADS)
 
     async def respond(self, request: Request, cluster: LiveCluster) -> Response:
         """The dashboard's answer to a request of the root or of a session's path; a problem body when there is none.
@@ -46,7 +48,7 @@ class LiveProxy:
         Raises KubernetesUnavailable (no head, no token) and InvalidReference (a path that climbs).
         """
         prefix, path = split_path(request)
-        refused = self._refusal(request, path)
+        refused = self._refusal(request)
         if refused:
             return refused
         url = self._heads.url(cluster, path, request.scope["query_string"].decode("latin-1"))
@@ -65,9 +67,9 @@ class LiveProxy:
         origin = str(self._heads.url(cluster, "/")).rstrip("/")
         return ProxiedResponse(answer, to_client(answer.headers.raw, origin=origin, prefix=prefix))
 
-    def _refusal(self, request: Request, path: str) -> Response | None:
+    def _refusal(self, request: Request) -> Response | None:
         method = request.method
-        if method not in self._settings.methods and (method, path) not in ALWAYS_ALLOWED:
+        if method not in self._settings.methods:
             allowed = ", ".join(sorted(self._settings.methods))
             detail = f"live dashboards are open to {allowed} here (RAY_HISTORY_PROXY_METHODS)"
             return problem(405, "method_not_allowed", detail, headers={"allow": allowed})
@@ -79,7 +81,13 @@ class LiveProxy:
         """The answer's head, its body still to come. A token that is refused is read anew once: it may have been replaced."""
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         credentials = await self._credentials(cluster, fresh=False)
-        answer = await self._once(request, cluster, url, credentials, has_body=has_body)
+        try:
+            answer = await self._once(request, cluster, url, credentials, has_body=has_body)
+        except LOST_CONNECTION:
+            # A head may close a kept connection at the moment that it is used again.
+            if has_body or request.method not in SAFE_METHODS:
+                raise
+            answer = await self._once(request, cluster, url, credentials, has_body=False)
         if answer.status_code in (401, 403) and cluster.auth == "token" and not has_body:
             renewed = await self._renewed(cluster, credentials)
             if renewed:
@@ -103,7 +111,9 @@ class LiveProxy:
     async def _credentials(self, cluster: LiveCluster, *, fresh: bool) -> dict[str, str]:
         if not self._heads.needs_credentials(cluster):
             return {}
-        return await anyio.to_thread.run_sync(lambda: self._heads.credentials(cluster, fresh=fresh))
+        return await anyio.to_thread.run_sync(
+            lambda: self._heads.credentials(cluster, fresh=fresh), limiter=self._threads, abandon_on_cancel=True
+        )
 
     async def _renewed(self, cluster: LiveCluster, used: dict[str, str]) -> dict[str, str] | None:
         try:
@@ -151,7 +161,7 @@ class ProxiedResponse(StreamingResponse):
 
 
 def split_path(request: Request) -> tuple[str, str]:
-    """The dashboard's prefix here and the path below it, percent-encoded as sent: `/sessions/a/b/c/d/dashboard` or nothing, and the rest."""
+    """The dashboard's prefix here (`/sessions/a/b/c/d/dashboard` or nothing) and the path below it, percent-encoded as sent."""
     raw = request.scope.get("raw_path") or request.url.path.encode()
     path = raw.decode("latin-1").removeprefix(request.scope.get("root_path", ""))
     parts = path.split("/")

@@ -39,6 +39,8 @@ class HeadAnswer:
 
     session: str | None = None
     problem: str = ""
+    refused: bool = False
+    """It wants another token: the one that was sent may be an old one."""
 
 
 def before_asking(session: str, cluster: LiveCluster | None) -> Decision:
@@ -67,6 +69,11 @@ def after_asking(session: str, cluster: LiveCluster, answer: HeadAnswer) -> Deci
     return Decision(State.DEAD, f"the head answers for {answer.session}")
 
 
+def outdated(answer: HeadAnswer, session: str) -> bool:
+    """Is a kept answer about another session maybe older than this one? The head may have restarted since."""
+    return answer.session is not None and answer.session != session and created_at(session) > created_at(answer.session)
+
+
 def read_answer(status: int, body: bytes, session: str | None, cluster: LiveCluster) -> HeadAnswer:
     """An HTTP answer of `GET /api/version`, of which `session` is the decoded `session_name`."""
     if status == 200:
@@ -74,7 +81,7 @@ def read_answer(status: int, body: bytes, session: str | None, cluster: LiveClus
             return HeadAnswer(problem="does not say its session in /api/version")
         return HeadAnswer(session)
     if status in (401, 403):
-        return HeadAnswer(problem=explain_refusal(status, cluster))
+        return HeadAnswer(problem=explain_refusal(status, cluster), refused=True)
     return HeadAnswer(problem=f"answered {status} to /api/version: {body[:200].decode(errors='replace').strip()}")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from shared.errors import InvalidReference, KubernetesUnavailable
+from shared.errors import InvalidReference, KubernetesUnavailable, SettingsError
 from shared.live.port import LiveCluster, LiveDirectory
 from shared.live.rayclusters import DASHBOARD_PORT_NAME
 from shared.settings import LiveSettings
@@ -27,10 +27,14 @@ class Heads:
     """URLs, headers and clients for the dashboards of live clusters."""
 
     def __init__(self, directory: LiveDirectory, settings: LiveSettings, configuration: Configuration | None) -> None:
-        """`configuration` holds the API server's address and credentials; needed only for `dashboard_access=apiserver`."""
+        """`configuration`: the API server's address and credentials, for `dashboard_access=apiserver`. Raises SettingsError."""
         self._directory = directory
         self._settings = settings
         self._configuration = configuration if settings.dashboard_access == "apiserver" else None
+        try:
+            settings.dashboard_host.format(service="service", namespace="namespace")
+        except (LookupError, ValueError) as exc:
+            raise SettingsError(f"RAY_HISTORY_DASHBOARD_HOST: only {{service}} and {{namespace}} may stand in it ({exc!r})") from exc
 
     def url(self, cluster: LiveCluster, path: str, query: str = "") -> httpx.URL:
         """The dashboard's URL of `path`, which is percent-encoded and starts with `/`.
@@ -47,7 +51,10 @@ class Heads:
         else:
             host = self._settings.dashboard_host.format(service=service, namespace=cluster.namespace)
             base = f"http://{host}:{cluster.dashboard_port}"
-        return httpx.URL(f"{base}{path}?{query}" if query else f"{base}{path}")
+        try:
+            return httpx.URL(f"{base}{path}?{query}" if query else f"{base}{path}")
+        except httpx.InvalidURL as exc:
+            raise InvalidReference(f"the path cannot be passed on: {exc}") from exc
 
     def needs_credentials(self, cluster: LiveCluster) -> bool:
         """Does `credentials` have anything to say? It may block, so ask first."""
@@ -74,13 +81,13 @@ class Heads:
                 connect=settings.proxy_connect_timeout,
                 read=settings.proxy_idle_timeout,
                 write=settings.proxy_answer_timeout,
-                pool=settings.proxy_answer_timeout,
+                pool=settings.proxy_answer_timeout / 2,
             ),
             limits=httpx.Limits(max_connections=settings.proxy_connections, max_keepalive_connections=settings.proxy_connections),
             follow_redirects=False,
             trust_env=False,
             verify=True if kubernetes is None else _ssl_context(kubernetes),
-            proxy=None if kubernetes is None else kubernetes.proxy,
+            proxy=None if kubernetes is None else _way_out(kubernetes),
         )
 
     @property
@@ -99,6 +106,14 @@ def refuse_climbing(path: str) -> None:
     plain = unquote(unquote(path)).replace("\\", "/")
     if not path.startswith("/") or any(part in (".", "..") for part in plain.split("/")):
         raise InvalidReference("the path holds . or .. segments")
+
+
+def _way_out(configuration: Configuration) -> str | None:
+    """The HTTP proxy in front of the API server, as the official client chooses it."""
+    from kubernetes.client.rest import should_bypass_proxies  # noqa: PLC0415 - imported already, where there is a configuration
+
+    bypass = should_bypass_proxies(configuration.host, configuration.no_proxy or "")
+    return configuration.proxy if configuration.proxy and not bypass else None
 
 
 def _ssl_context(configuration: Configuration) -> ssl.SSLContext:

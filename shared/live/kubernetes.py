@@ -18,6 +18,7 @@ import urllib3
 from kubernetes import client, config, watch
 
 from shared.errors import KubernetesUnavailable, SettingsError
+from shared.live.kept import KubernetesSaysNo
 from shared.live.port import LiveCluster
 from shared.live.rate import RateLimit
 from shared.live.rayclusters import read_ray_cluster
@@ -80,12 +81,12 @@ class KubernetesApi:
 
         `opened` gets the watch before it starts, so that another thread can stop it.
         """
-        stream = watch.Watch()
+        stream = watch.Watch()  # type: ignore[no-untyped-call]
         seconds = max(1, min(WATCH_SECONDS, math.ceil(seconds)))
         opened(stream)
         self._turn("watch rayclusters")
         try:
-            for event in stream.stream(
+            for event in stream.stream(  # type: ignore[no-untyped-call]
                 self._list,
                 namespace,
                 resource_version=version,
@@ -115,7 +116,10 @@ class KubernetesApi:
     def read_cluster(self, namespace: str, name: str) -> LiveCluster | None:
         """One RayCluster as it is now."""
         body = self._get(CLUSTERS, namespace, name)
-        return None if body is None else read_ray_cluster(body)
+        try:
+            return None if body is None else read_ray_cluster(body)
+        except ValueError as exc:
+            raise KubernetesUnavailable(f"Kubernetes: get {CLUSTERS} {namespace}/{name}: {exc}") from exc
 
     def active_cluster(self, namespace: str, service: str) -> str | None:
         """The name of the RayCluster that a RayService serves from; None when it is gone or does not say."""
@@ -124,17 +128,17 @@ class KubernetesApi:
         return (status.get("activeServiceStatus") or {}).get("rayClusterName") or None
 
     def read_token(self, namespace: str, secret: str) -> str:
-        """A dashboard's token. Raises KubernetesUnavailable when the Secret or its key is missing, too."""
+        """A dashboard's token. Raises KubernetesUnavailable; its kind KubernetesSaysNo when the Secret or its key is missing."""
         where = f"Secret {namespace}/{secret}"
         found = self._call(f"get {where}", self._core.read_namespaced_secret, secret, namespace, missing=None)
         if found is None:
-            raise KubernetesUnavailable(f"{where}, which holds the token of the cluster's dashboard, is missing")
+            raise KubernetesSaysNo(f"{where}, which holds the token of the cluster's dashboard, is missing")
         try:
             token = base64.b64decode((found.data or {}).get(TOKEN_KEY) or "", validate=True).decode("ascii").strip()
         except (binascii.Error, UnicodeDecodeError) as exc:
-            raise KubernetesUnavailable(f"{where}: its key {TOKEN_KEY} is no token") from exc
+            raise KubernetesSaysNo(f"{where}: its key {TOKEN_KEY} is no token") from exc
         if not token or not token.isprintable():
-            raise KubernetesUnavailable(f"{where} has no token under the key {TOKEN_KEY}")
+            raise KubernetesSaysNo(f"{where} has no token under the key {TOKEN_KEY}")
         return token
 
     def close(self) -> None:
@@ -172,9 +176,9 @@ def read_configuration(settings: LiveSettings) -> client.Configuration:
     configuration = client.Configuration()
     try:
         if settings.kubernetes == "incluster":
-            config.load_incluster_config(client_configuration=configuration)
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            config.load_kube_config(
+            config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(Path(settings.kubeconfig).expanduser()) if settings.kubeconfig else None,
                 context=settings.kube_context or None,
                 client_configuration=configuration,
@@ -183,6 +187,8 @@ def read_configuration(settings: LiveSettings) -> client.Configuration:
     except (config.ConfigException, OSError, ValueError) as exc:
         raise SettingsError(f"RAY_HISTORY_KUBERNETES={settings.kubernetes}: {exc}") from exc
     configuration.retries = False
+    # A watch is silent for minutes: notice a peer that is gone, and keep middle boxes from forgetting the connection.
+    configuration.keep_alive = True
     return configuration
 
 

@@ -1,4 +1,4 @@
-"""The live session resolver: asks heads which session they run, and finds the live cluster of a reference or a session."""
+"""The live session resolver: finds the live cluster of a reference or a session, by the rules of `decision.py`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ import asyncio
 from collections.abc import Sequence
 
 import anyio
+import anyio.to_thread
 import httpx
-import msgspec
 from cachetools import TTLCache
-from tenacity import AsyncRetrying, RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from shared.errors import InvalidReference, KubernetesUnavailable, SessionIsLive
-from shared.live.decision import Decision, HeadAnswer, State, after_asking, before_asking, read_answer
+from shared.errors import KubernetesUnavailable, SessionIsLive
+from shared.live.asking import WAITING_THREADS, Asker
+from shared.live.decision import Decision, HeadAnswer, State, after_asking, before_asking, outdated
 from shared.live.heads import Heads
 from shared.live.owners import owned_by
 from shared.live.port import LiveCluster, LiveDirectory
-from shared.sessions import LATEST, LIVE, Session, SessionRef, created_at
+from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.settings import LiveSettings
 
-VERSION_PATH = "/api/version"
-_LARGEST_ANSWER = 65536
 _MOST_KEPT = 4096
 _WAIT = wait_exponential(multiplier=0.1, max=1.0)
-
-
-class _Version(msgspec.Struct):
-    session_name: str = ""
 
 
 class LiveResolver:
@@ -34,9 +29,8 @@ class LiveResolver:
 
     def __init__(self, directory: LiveDirectory, heads: Heads, settings: LiveSettings, client: httpx.AsyncClient) -> None:
         self._directory = directory
-        self._heads = heads
-        self._settings = settings
-        self._client = client
+        self._asker = Asker(heads, settings, client)
+        self._threads = anyio.CapacityLimiter(WAITING_THREADS)
         self._answers: TTLCache[str, HeadAnswer] = TTLCache(_MOST_KEPT, max(settings.live_check_age, 1e-9))
         self._asking: dict[str, asyncio.Task[HeadAnswer]] = {}
 
@@ -47,7 +41,7 @@ class LiveResolver:
         """
         if not self._directory.enabled:
             return None
-        cluster = await anyio.to_thread.run_sync(self._directory.find, ref)
+        cluster = await anyio.to_thread.run_sync(self._directory.find, ref, limiter=self._threads)
         return cluster if cluster and cluster.answering else None
 
     async def live_cluster(self, ref: SessionRef, session: Session | None = None) -> LiveCluster | None:
@@ -61,7 +55,7 @@ class LiveResolver:
         if not self._directory.enabled:
             return None
         unknown: KubernetesUnavailable | None = None
-        for cluster in await anyio.to_thread.run_sync(self._candidates, ref, session):
+        for cluster in await anyio.to_thread.run_sync(self._candidates, ref, session, limiter=self._threads):
             try:
                 if await self.is_live(ref.session, cluster):
                     return cluster
@@ -75,10 +69,15 @@ class LiveResolver:
         """False means dead. Raises KubernetesUnavailable when the head cannot tell, after retries within the deadline."""
         decision = before_asking(session, cluster)
         if decision.state is State.ASK and cluster is not None:
-            decision = after_asking(session, cluster, await self._answer(cluster))
+            decision = after_asking(session, cluster, await self._answer(session, cluster))
         if decision.state is State.UNKNOWN:
             raise KubernetesUnavailable(f"whether {session} is live is not known: {decision.reason}")
         return decision.state is State.LIVE
+
+    async def aclose(self) -> None:
+        """Give up questions that are on their way."""
+        for task in list(self._asking.values()):
+            task.cancel()
 
     def _candidates(self, ref: SessionRef, session: Session | None) -> Sequence[LiveCluster]:
         if session is not None:
@@ -89,65 +88,27 @@ class LiveResolver:
             cluster = self._directory.get(ref.namespace, ref.name)
         return [cluster] if cluster else []
 
-    async def _answer(self, cluster: LiveCluster) -> HeadAnswer:
-        """A kept answer, or one question for all who ask at the same time."""
+    async def _answer(self, session: str, cluster: LiveCluster) -> HeadAnswer:
+        """A kept answer, unless it may be older than the session, or one question for all who ask at the same time."""
         key = f"{cluster.key}/{cluster.uid}"
         kept = self._answers.get(key)
-        if kept is not None:
+        if kept is not None and not outdated(kept, session):
             return kept
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self.ask(cluster))
+            task = self._asking[key] = asyncio.create_task(self._asker.ask(cluster))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         answer = await asyncio.shield(task)
         if answer.session is not None:
             self._answers[key] = answer
         return answer
 
-    async def ask(self, cluster: LiveCluster) -> HeadAnswer:
-        """Ask the head until it names its session or the deadline is over. Never raises for what the head does."""
-        answer = HeadAnswer(problem="gave no answer in time")
-        with anyio.move_on_after(self._settings.live_check_timeout):
-            try:
-                async for attempt in AsyncRetrying(
-                    stop=stop_after_delay(self._settings.live_check_timeout),
-                    wait=_WAIT,
-                    retry=retry_if_result(lambda last: last.session is None),
-                ):
-                    with attempt:
-                        answer = await self._ask_once(cluster, fresh=attempt.retry_state.attempt_number > 1)
-                    attempt.retry_state.set_result(answer)
-            except RetryError:
-                pass
-        return answer
-
-    async def _ask_once(self, cluster: LiveCluster, *, fresh: bool) -> HeadAnswer:
-        try:
-            url = self._heads.url(cluster, VERSION_PATH)
-            headers = {}
-            if self._heads.needs_credentials(cluster):
-                headers = await anyio.to_thread.run_sync(lambda: self._heads.credentials(cluster, fresh=fresh))
-            request = self._client.build_request("GET", url, headers=headers, extensions=self._heads.extensions)
-            response = await self._client.send(request, stream=True)
-            try:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > _LARGEST_ANSWER:
-                        return HeadAnswer(problem=f"answered more than {_LARGEST_ANSWER} bytes to {VERSION_PATH}")
-            finally:
-                await response.aclose()
-            return read_answer(response.status_code, bytes(body), _session_name(bytes(body)), cluster)
-        except KubernetesUnavailable as exc:
-            return HeadAnswer(problem=f"could not be asked: {exc}")
-        except httpx.HTTPError as exc:
-            return HeadAnswer(problem=f"did not answer {VERSION_PATH} ({type(exc).__name__}: {exc})")
-
 
 def ensure_dead(session: Session, directory: LiveDirectory, heads: Heads, settings: LiveSettings) -> Decision:
     """For a worker, before it reads anything: raises SessionIsLive, or KubernetesUnavailable when it cannot be known.
 
-    Reads the RayCluster anew, keeps no watch and no answer, and takes at most `kubernetes_timeout` + `live_check_timeout` seconds.
+    Reads the RayCluster anew and keeps neither watch nor answer. Takes at most three times `kubernetes_timeout` (the last of the
+    retries, which may have to wait for its turn) and `live_check_timeout`, in seconds; a head is asked only after the first part.
     """
     if not directory.enabled:
         return Decision(State.DEAD, "there is no Kubernetes")
@@ -161,7 +122,7 @@ def ensure_dead(session: Session, directory: LiveDirectory, heads: Heads, settin
             cluster = directory.fetch(session.namespace, session.cluster)
     decision = before_asking(session.session, cluster)
     if decision.state is State.ASK and cluster is not None:
-        decision = after_asking(session.session, cluster, asyncio.run(_ask(cluster, directory, heads, settings)))
+        decision = after_asking(session.session, cluster, asyncio.run(_ask(cluster, heads, settings)))
     if decision.state is State.LIVE:
         raise SessionIsLive(f"{session.session} is live: {decision.reason}")
     if decision.state is not State.DEAD:
@@ -169,16 +130,6 @@ def ensure_dead(session: Session, directory: LiveDirectory, heads: Heads, settin
     return decision
 
 
-async def _ask(cluster: LiveCluster, directory: LiveDirectory, heads: Heads, settings: LiveSettings) -> HeadAnswer:
+async def _ask(cluster: LiveCluster, heads: Heads, settings: LiveSettings) -> HeadAnswer:
     async with heads.client() as client:
-        return await LiveResolver(directory, heads, settings, client).ask(cluster)
-
-
-def _session_name(body: bytes) -> str | None:
-    """The answer's `session_name`, if it is one."""
-    try:
-        name = msgspec.json.decode(body, type=_Version).session_name
-        created_at(name)
-    except (msgspec.DecodeError, InvalidReference):
-        return None
-    return name
+        return await Asker(heads, settings, client).ask(cluster)

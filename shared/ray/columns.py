@@ -35,10 +35,12 @@ class Resource:
     columns: tuple[Column, ...]
     # Filters that live applies at the source, before `total` is counted (state_manager's GCS filters).
     source_filters: frozenset[str] = frozenset()
+    # The order without `detail`, where live's differs.
+    base_order: tuple[str, ...] = ()
 
     @cached_property
     def base(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns if not column.detail)
+        return self.base_order or tuple(column.name for column in self.columns if not column.detail)
 
     @cached_property
     def all(self) -> tuple[str, ...]:
@@ -134,6 +136,7 @@ JOBS = Resource(
         Column("error_type", filterable=False),
         *_detail("start_time", "end_time", "metadata", "runtime_env", "driver_agent_http_address", "driver_node_id", "driver_exit_code"),
     ),
+    base_order=("job_id", "submission_id", "entrypoint", "type", "status", "message", "error_type", "driver_info"),
 )
 
 PLACEMENT_GROUPS = Resource(
@@ -142,6 +145,19 @@ PLACEMENT_GROUPS = Resource(
     (
         *_base("placement_group_id", "name", "creator_job_id", "state"),
         *_detail("bundles", "is_detached", "stats", "topology_strategy", "topology_assignments", filterable="is_detached", is_detached="bool"),
+    ),
+)
+
+CLUSTER_EVENTS = Resource(
+    "cluster_events",
+    "event_id",
+    (
+        Column("severity"),
+        Column("time", filterable=False),
+        Column("source_type"),
+        Column("message", filterable=False),
+        Column("event_id"),
+        *_detail("custom_fields"),
     ),
 )
 
@@ -166,4 +182,4 @@ RUNTIME_ENVS = Resource(
     ),
 )
 
-RESOURCES = {r.name: r for r in (TASKS, ACTORS, NODES, WORKERS, JOBS, PLACEMENT_GROUPS, OBJECTS, RUNTIME_ENVS)}
+RESOURCES = {r.name: r for r in (TASKS, ACTORS, NODES, WORKERS, JOBS, PLACEMENT_GROUPS, CLUSTER_EVENTS, OBJECTS, RUNTIME_ENVS)}

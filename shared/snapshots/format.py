@@ -76,6 +76,7 @@ class _Codec(threading.local):
 
     def __init__(self) -> None:
         self.compressor = zstandard.ZstdCompressor(level=3)
+        self.fast = zstandard.ZstdCompressor(level=1)
         self.decompressor = zstandard.ZstdDecompressor()
 
 
@@ -84,8 +85,9 @@ _pack = msgspec.msgpack.Encoder().encode
 _WIDTHS = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
-def compress(data: bytes) -> bytes:
-    return _codec.compressor.compress(data)
+def compress(data: bytes, *, fast: bool = False) -> bytes:
+    """`fast` for what is read once and dropped."""
+    return (_codec.fast if fast else _codec.compressor).compress(data)
 
 
 def decompress(data: bytes) -> bytes:

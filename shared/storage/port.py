@@ -21,7 +21,6 @@ class ObjectInfo:
     size: int
 
 
-
 class Storage(Protocol):
     """Read-only access to one bucket or directory. Thread-safe. Must be created after any fork."""
 

@@ -1,0 +1,99 @@
+"""What describes the cluster as a whole: status, metadata, version, time zone; and what a dead session can't have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.dashboard import answers
+from api.dashboard.scope import Scope
+
+router = APIRouter()
+_encode = msgspec.json.encode
+_NO_METRICS = "The session has ended: its metrics were never stored."
+# Live's defaults, which the frontend asks for before it offers to profile anything.
+_PROFILING: dict[str, Any] = {
+    "profilingEnabled": False,
+    "profilingDefaults": {
+        "native": False,
+        "subprocesses": False,
+        "idle": False,
+        "leaks": False,
+        "tracePythonAllocators": False,
+        "cpuDuration": 5,
+        "memoryDuration": 10,
+        "maxDuration": 60,
+        "cpuFormat": "flamegraph",
+        "memoryFormat": "flamegraph",
+        "pyspyNativeSupported": True,
+    },
+}
+
+
+@router.get("/api/version")
+@router.get("/api/ray/version")
+async def show_version(scope: Scope) -> Response:
+    return answers.json_bytes(await scope.snapshot.doc("version") or b"{}")
+
+
+@router.get("/api/v0/cluster_metadata")
+async def show_cluster_metadata(scope: Scope) -> Response:
+    return answers.json_bytes(await scope.snapshot.doc("cluster_metadata") or b"{}")
+
+
+@router.get("/timezone")
+async def show_timezone(scope: Scope) -> Response:
+    return answers.json_bytes(await scope.snapshot.doc("timezone") or b"{}")
+
+
+@router.get("/api/cluster_status")
+async def show_cluster_status(request: Request, scope: Scope) -> Response:
+    """The report as text; its structured form was only in the GCS's memory."""
+    if request.query_params.get("format", "0") == "1":
+        status = await scope.snapshot.doc("cluster_status") or b'""'
+        return answers.envelope("Got formatted cluster status.", b'{"clusterStatus":%b}' % status)
+    return answers.envelope("Got cluster status.", {"autoscalingStatus": None, "autoscalingError": None, "clusterStatus": None})
+
+
+@router.get("/api/grafana_health")
+async def show_grafana_health(scope: Scope) -> Response:  # noqa: ARG001 - the scope decides that the session is dead
+    return answers.envelope("Grafana healthcheck failed", {"exception": _NO_METRICS}, result=False, status=500)
+
+
+@router.get("/api/prometheus_health")
+async def show_prometheus_health(scope: Scope) -> Response:  # noqa: ARG001
+    return answers.envelope("prometheus healthcheck failed.", {"reason": _NO_METRICS}, result=False, status=500)
+
+
+@router.get("/api/authentication_mode")
+async def show_authentication_mode(scope: Scope) -> Response:  # noqa: ARG001
+    """Who may read a dead session is not Ray's business any more."""
+    return answers.json_bytes(b'{"authentication_mode":"disabled"}')
+
+
+@router.post("/api/authenticate")
+async def authenticate(scope: Scope) -> Response:  # noqa: ARG001
+    return Response("Unauthorized: Token authentication is not enabled", 401, media_type="text/plain")
+
+
+@router.get("/api/profiling_enabled")
+async def show_profiling_enabled(scope: Scope) -> Response:  # noqa: ARG001
+    return answers.envelope("", _PROFILING)
+
+
+@router.get("/api/v0/runtime_env_redaction")
+async def show_runtime_env_redaction(scope: Scope) -> Response:  # noqa: ARG001
+    return answers.envelope("", {"redactionEnabled": True})
+
+
+@router.get("/usage_stats_enabled")
+async def show_usage_stats_enabled(scope: Scope) -> Response:  # noqa: ARG001
+    return answers.envelope("Fetched usage stats enabled", {"usageStatsEnabled": False, "usageStatsPromptEnabled": False})
+
+
+@router.api_route("/api/v0/platform_events", methods=["GET", "HEAD"])
+async def show_platform_events(scope: Scope) -> Response:  # noqa: ARG001
+    """Not enabled: the frontend then hides the page."""
+    return answers.not_found()

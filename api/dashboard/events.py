@@ -1,0 +1,25 @@
+"""`/events`: log events by job, rendered at load (Ray: `modules/event/event_head.py`)."""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.dashboard import answers
+from api.dashboard.scope import Scope
+
+router = APIRouter()
+_encode = msgspec.json.encode
+_decode_jobs = msgspec.json.Decoder(list[str]).decode
+
+
+@router.get("/events")
+async def list_events(request: Request, scope: Scope) -> Response:
+    """All by job, those of no job under `global`; or one job's with `job_id`."""
+    job_id = request.query_params.get("job_id")
+    if job_id is not None:
+        events = await scope.snapshot.doc(f"events/of/{job_id}") or b"[]"
+        return answers.envelope("Job events fetched.", b'{"jobId":%b,"events":%b}' % (_encode(job_id), events))
+    jobs = _decode_jobs(await scope.snapshot.doc("events/jobs") or b"[]")
+    pieces = [b"%b:%b" % (_encode(job), await scope.snapshot.doc(f"events/of/{job}") or b"[]") for job in jobs]
+    return answers.envelope("All events fetched.", b'{"events":{%b}}' % b",".join(pieces))

@@ -1,0 +1,89 @@
+"""`/api/jobs/`: jobs, one job, and what its driver printed (Ray: `modules/job/job_head.py`)."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+
+import anyio
+import msgspec
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from api.dashboard import answers
+from api.dashboard.scope import DashboardScope, Scope
+from shared.errors import ObjectNotFound
+from shared.layout import log_prefix
+from shared.ray.columns import JOBS
+from shared.snapshots.filters import make_filter
+from shared.storage.port import Storage
+
+router = APIRouter()
+_encode = msgspec.json.encode
+_ALL = 1 << 30
+
+
+class _Job(msgspec.Struct):
+    type: str
+    submission_id: str | None
+    driver_node_id: str | None
+
+
+_decode_job = msgspec.json.Decoder(_Job).decode
+
+
+@router.get("/api/jobs/")
+async def list_jobs(scope: Scope) -> Response:
+    page = await scope.snapshot.table("jobs").select(limit=_ALL, detail=True, browser=scope.browser)
+    return answers.json_bytes(b"[" + b",".join(page.rows) + b"]")
+
+
+@router.get("/api/jobs/{job_or_submission_id}")
+async def show_job(job_or_submission_id: str, scope: Scope) -> Response:
+    row = await _find(scope, job_or_submission_id)
+    return _unknown(job_or_submission_id) if row is None else answers.json_bytes(row)
+
+
+@router.get("/api/jobs/{job_or_submission_id}/logs")
+async def show_job_logs(job_or_submission_id: str, scope: Scope) -> Response:
+    row = await _find(scope, job_or_submission_id)
+    if row is None:
+        return _unknown(job_or_submission_id)
+    job = _decode_job(row)
+    if job.type != "SUBMISSION":
+        return Response("Can only get logs of submission type jobs", 400, media_type="text/plain")
+    if job.driver_node_id and job.submission_id and "/" not in job.submission_id:
+        key = f"{log_prefix(scope.session, job.driver_node_id)}job-driver-{job.submission_id}.log"
+        try:
+            await anyio.to_thread.run_sync(scope.storage.size, key)
+        except ObjectNotFound:
+            pass  # live: a job that has printed nothing yet
+        else:
+            return StreamingResponse(_logs(scope.storage, key), media_type="application/json")
+    return answers.json_bytes(b'{"logs":""}')
+
+
+async def _find(scope: DashboardScope, wanted: str) -> bytes | None:
+    """By job id, then by submission id, as live looks them up."""
+    for column in ("job_id", "submission_id"):
+        found = await scope.snapshot.table("jobs").select(
+            [make_filter(JOBS, column, "=", wanted)], limit=_ALL, detail=True, browser=scope.browser
+        )
+        for row in found.rows:
+            if column == "job_id" or _decode_job(row).submission_id == wanted:
+                return row
+    return None
+
+
+def _unknown(wanted: str) -> Response:
+    return Response(f"Job {wanted} does not exist", 404, media_type="text/plain")
+
+
+def _logs(storage: Storage, key: str) -> Iterator[bytes]:
+    """The file as one JSON text, piece by piece; line ends become newlines, as when live reads it."""
+    decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True).decode
+    yield b'{"logs":"'
+    for piece in storage.stream(key):
+        yield _encode(decode(piece))[1:-1]
+    yield _encode(decode(b"", final=True))[1:-1] + b'"}'

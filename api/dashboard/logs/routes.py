@@ -1,0 +1,93 @@
+"""The two routes of logs, with live's answers and errors (Ray: `StateHead.list_logs`, `StateHead.get_logs`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import closing
+
+import anyio
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from api.dashboard import answers
+from api.dashboard.logs.content import content
+from api.dashboard.logs.globs import BadGlob, matching
+from api.dashboard.logs.names import categories
+from api.dashboard.logs.nodes import BadId, checked_node, is_node, log_names, node_of_ip
+from api.dashboard.logs.options import BadOptions, log_options
+from api.dashboard.logs.resolve import LogNotFound, resolve
+from api.dashboard.scope import DashboardScope, Scope
+from shared.errors import ObjectNotFound
+
+router = APIRouter()
+
+
+@router.get("/api/v0/logs")
+async def list_logs(request: Request, scope: Scope) -> Response:
+    """Names of one node's log files by component: `{component: [name]}`; directories end in `/`."""
+    query = request.query_params
+    node_id, node_ip = query.get("node_id"), query.get("node_ip")
+    try:
+        int(query.get("timeout", "30"))
+    except ValueError:
+        return answers.server_trouble()
+    if not node_id and not node_ip:
+        return _refused(400, "Both node id and node ip are not provided. Please provide at least one of them.")
+    if not node_id:
+        node_id = await node_of_ip(scope, node_ip or "")
+        if node_id is None:
+            return _refused(404, f"Cannot find matching node_id for a given node ip {node_ip}")
+    try:
+        node_id = checked_node(node_id)
+        found = await _matching(scope, node_id, query.get("glob", "*"))
+    except (BadId, BadGlob):
+        return answers.server_trouble()
+    if not found and not await is_node(scope, node_id):
+        return answers.server_trouble()
+    return answers.envelope("", {"result": categories(found)})
+
+
+@router.get("/api/v0/logs/{media_type}")
+async def get_log(media_type: str, request: Request, scope: Scope) -> Response:
+    """Text of one log. `stream` ends at the end, too: nothing is written to a dead session's logs any more."""
+    try:
+        options = log_options(media_type, request.query_params)
+    except BadOptions:
+        return answers.server_trouble()
+    try:
+        disposition = _disposition(options.download_filename)
+        file = await resolve(scope, options)
+        chunks = content(scope.storage, file, options.lines, strip_ansi=options.filter_ansi_code)
+        # Whatever is wrong shows at the first chunk, while the status can still say so.
+        first = await anyio.to_thread.run_sync(next, chunks, b"")
+    except (LogNotFound, BadId, ObjectNotFound) as exc:
+        return PlainTextResponse(str(exc), 500)
+    return StreamingResponse(_sent(first, chunks), media_type="text/plain", headers={"Content-Disposition": disposition})
+
+
+async def _matching(scope: DashboardScope, node_id: str, pattern: str) -> list[str]:
+    names = await log_names(scope, node_id)
+    return await anyio.to_thread.run_sync(matching, pattern, names)
+
+
+async def _sent(first: bytes, rest: Generator[bytes]) -> AsyncIterator[bytes]:
+    """All chunks; when the client goes away, what was opened is closed."""
+    with closing(rest):
+        chunk = first
+        while chunk:
+            yield chunk
+            chunk = await anyio.to_thread.run_sync(next, rest, b"")
+
+
+def _disposition(filename: str) -> str:
+    """Live writes the name as it is given. Raises LogNotFound for one that would end the header."""
+    if any(character < " " or character == "\x7f" for character in filename):
+        raise LogNotFound(
+            "Newline or carriage return character detected in HTTP status message or header. This is a potential security issue."
+        )
+    escaped = filename.replace("\\", "\\\\").replace('"', '\\"')
+    return f'attachment; filename="{escaped}"'.encode(errors="replace").decode("latin-1")
+
+
+def _refused(status: int, message: str) -> Response:
+    return answers.envelope(message, {"result": None}, result=False, status=status)

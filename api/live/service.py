@@ -1,0 +1,99 @@
+"""What the routes ask of live clusters: is this reference live now, which clusters run, and pass this request on.
+
+Wiring, in the order that keeps a Kubernetes outage away from dead sessions: a session with a loaded marker is dead for ever, so serve it
+without asking here; only `latest`, `live` and sessions that are not loaded need `cluster_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.live.proxy import LiveProxy
+from api.live.running import RunningSessions
+from shared.live.asking import Asker
+from shared.live.heads import Heads
+from shared.live.port import LiveCluster, LiveDirectory
+from shared.live.resolver import LiveResolver
+from shared.sessions import Session, SessionRef
+from shared.settings import LiveSettings
+
+_T = TypeVar("_T")
+
+
+class LiveSessions:
+    """The live clusters of one API process, on its event loop: `start()` in the lifespan, `aclose()` at its end."""
+
+    def __init__(self, directory: LiveDirectory, heads: Heads, settings: LiveSettings) -> None:
+        self._directory = directory
+        self._heads = heads
+        self._settings = settings
+        self._clients: list[httpx.AsyncClient] = []
+        self._resolver: LiveResolver | None = None
+        self._running: RunningSessions | None = None
+        self._proxy: LiveProxy | None = None
+
+    async def start(self) -> None:
+        """Open connections and start the watch. Kubernetes being away is no reason not to start: it is said when asked."""
+        # Two pools: long answers that hold every connection must not keep us from asking heads for their session.
+        asking, passing_on = self._clients = [self._heads.client(), self._heads.client()]
+        self._resolver = LiveResolver(self._directory, self._heads, self._settings, asking)
+        self._running = RunningSessions(Asker(self._heads, self._settings, asking))
+        self._proxy = LiveProxy(self._heads, self._settings, passing_on)
+        await anyio.to_thread.run_sync(self._directory.watch)
+
+    async def aclose(self) -> None:
+        """Stop the watch and close connections."""
+        if self._resolver:
+            await self._resolver.aclose()
+        for client in self._clients:
+            await client.aclose()
+        await anyio.to_thread.run_sync(self._directory.close)
+
+    @property
+    def enabled(self) -> bool:
+        """False without Kubernetes: every stored session is dead then."""
+        return self._directory.enabled
+
+    @property
+    def age(self) -> float | None:
+        """How old the listing may be, in seconds: 0 while the watch works, None before the first listing. For `Age`, `/readz`, metrics."""
+        return self._directory.age()
+
+    async def cluster_of(self, ref: SessionRef, session: Session | None = None) -> LiveCluster | None:
+        """The live cluster that answers for this reference now. None: dead, or nowhere; `latest` is the newest dead session then.
+
+        `session` is what the bucket knows of a reference by real name: it tells which of an owner's clusters to ask.
+        Raises KubernetesUnavailable when Kubernetes or the head cannot tell.
+        """
+        return await _started(self._resolver).live_cluster(ref, session)
+
+    async def listing(self) -> list[LiveCluster]:
+        """The clusters whose head may be asked, newest first, from the kept listing. Raises KubernetesUnavailable."""
+        if not self._directory.enabled:
+            return []
+        clusters = await anyio.to_thread.run_sync(self._directory.clusters)
+        return [cluster for cluster in clusters if cluster.answering]
+
+    async def running(self, clusters: Sequence[LiveCluster]) -> Mapping[str, str]:
+        """The names of the sessions that `clusters` run, by `cluster.key`, of those whose head says so quickly: for listings only."""
+        return await _started(self._running).names(clusters)
+
+    async def respond(self, request: Request, cluster: LiveCluster) -> Response:
+        """The live dashboard's answer, streamed, to a request at the root or below a session's path.
+
+        Raises KubernetesUnavailable (no head, no token) and InvalidReference (a path that climbs).
+        """
+        return await _started(self._proxy).respond(request, cluster)
+
+
+def _started(part: _T | None) -> _T:
+    if part is None:
+        raise RuntimeError("LiveSessions.start() was not awaited")
+    return part

@@ -1,0 +1,47 @@
+// What the pages share: elements, problems told by the server, times and sizes for people.
+
+export const byId = (id) => document.getElementById(id);
+
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** A server's answer as JSON. Throws an Error whose message is for people; `status`, `code` and `retryAfter` (seconds) tell programs. */
+export async function ask(address, options = {}) {
+  let response;
+  try {
+    response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store", ...options });
+  } catch {
+    throw Object.assign(new Error("The server does not answer."), { status: 0 });
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body;
+  const detail = body?.detail || body?.msg || body?.title || response.statusText || "The server gave no usable answer.";
+  throw Object.assign(new Error(detail), {
+    status: response.status,
+    code: body?.code,
+    retryAfter: Number(response.headers.get("Retry-After")) || null,
+  });
+}
+
+export const number = (value) => new Intl.NumberFormat().format(value ?? 0);
+
+export function size(bytes) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes ?? 0, 1)) / 3));
+  const style = { style: "unit", unit: units[power], maximumFractionDigits: power ? 1 : 0 };
+  return new Intl.NumberFormat(undefined, style).format((bytes ?? 0) / 1000 ** power);
+}
+
+export const time = (text) => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }).format(new Date(text));
+
+export const kinds = { raycluster: "RayCluster", rayjob: "RayJob", rayservice: "RayService" };
+
+/** The reference in the address of a session's page: the four parts after `/sessions/`. */
+export function reference() {
+  const parts = location.pathname.split("/sessions/").pop().split("/").map(decodeURIComponent);
+  const [namespace, kind, name, session] = parts;
+  return { namespace, kind, name, session };
+}

@@ -1,0 +1,87 @@
+"""Which sessions the bucket holds: a listing of KubeRay's markers, kept for a short time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.errors import SessionNotFound
+from shared.layout import METADATA_PREFIX, session_of_marker
+from shared.sessions import LATEST, LIVE, Session, SessionRef
+from shared.storage.port import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """One look at the markers."""
+
+    sessions: tuple[Session, ...]
+    """Newest first."""
+    taken: float
+    skipped: int
+    by_ref: dict[SessionRef, Session] = field(default_factory=dict)
+    """Every reference that leads to a session: by its cluster and by its owner, by name and as `latest`."""
+
+
+class Catalogue:
+    """The bucket's sessions, at most `max_age` seconds old. Thread-safe; one thread lists, the others wait for its listing.
+
+    Raises StorageUnavailable when the markers cannot be listed: an outage is never an empty catalogue.
+    """
+
+    def __init__(self, storage: Storage, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage = storage
+        self._max_age = max_age
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._listing: _Listing | None = None
+
+    def sessions(self) -> list[Session]:
+        """All of them, newest first."""
+        return list(self._fresh(self._clock() - self._max_age).sessions)
+
+    @property
+    def skipped(self) -> int:
+        """Keys below the markers' prefix that are no markers, in the last listing."""
+        return self._listing.skipped if self._listing else 0
+
+    def resolve(self, ref: SessionRef) -> Session:
+        """The stored session that `ref` names; `latest` is the newest. Raises SessionNotFound, after a fresh look."""
+        asked = self._clock()
+        session = self._fresh(asked - self._max_age).by_ref.get(ref)
+        if session is None and ref.session != LIVE:
+            session = self._fresh(asked).by_ref.get(ref)
+        if session is None:
+            raise SessionNotFound(f"no stored session {ref}")
+        return session
+
+    def _fresh(self, not_before: float) -> _Listing:
+        listing = self._listing
+        if listing is not None and listing.taken >= not_before:
+            return listing
+        with self._lock:
+            listing = self._listing
+            if listing is None or listing.taken < not_before:
+                # Its age counts from before the look: what is stored during it may be missing.
+                self._listing = listing = _list(self._storage, self._clock())
+            return listing
+
+
+def _list(storage: Storage, taken: float) -> _Listing:
+    sessions = set[Session]()
+    skipped = 0
+    for info in storage.list(METADATA_PREFIX):
+        session = session_of_marker(info.key)
+        if session is None:
+            skipped += 1
+        else:
+            sessions.add(session)
+    newest_first = tuple(sorted(sessions, key=lambda s: (s.created, s.session, s.ref.kind, s.namespace, s.cluster), reverse=True))
+    by_ref: dict[SessionRef, Session] = {}
+    for session in newest_first:
+        for ref in (session.ref, SessionRef(session.namespace, "raycluster", session.cluster, session.session)):
+            by_ref.setdefault(ref, session)
+            by_ref.setdefault(SessionRef(ref.namespace, ref.kind, ref.name, LATEST), session)
+    return _Listing(newest_first, taken, skipped, by_ref)

@@ -1,0 +1,87 @@
+"""Celery's configuration, the same for who sends and who works."""
+
+from __future__ import annotations
+
+import json
+
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from shared.errors import StoreUnavailable
+from shared.sessions import Session
+from shared.settings import Settings
+from shared.task_names import LOAD_SESSION, QUEUE
+
+# A worker that vanished gives its tasks back after this much more than the longest task.
+_VISIBILITY_MARGIN = 300
+_SOFT_LIMIT_MARGIN = 30
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The app without tasks. The broker and the result backend are the one Redis."""
+    load, redis = settings.load, settings.redis
+    visibility = int(load.load_time_limit) + _VISIBILITY_MARGIN
+    transport = {
+        "visibility_timeout": visibility,
+        "socket_timeout": redis.redis_timeout,
+        "socket_connect_timeout": redis.redis_timeout,
+        "socket_keepalive": True,
+        "global_keyprefix": "rhs:celery:",
+    }
+    app = Celery("ray-history", broker=redis.url, backend=redis.url, set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_queues=[Queue(QUEUE)],
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        timezone="UTC",
+        broker_transport_options=transport,
+        result_backend_transport_options=transport,
+        visibility_timeout=visibility,
+        broker_connection_retry_on_startup=True,
+        # A load is acknowledged when it is done; one whose process died goes back, and its attempts are counted per session.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+        worker_soft_shutdown_timeout=max(1.0, min(load.lease, 10.0)),
+        worker_enable_soft_shutdown_on_idle=False,
+        task_soft_time_limit=max(1.0, load.load_time_limit - _SOFT_LIMIT_MARGIN),
+        task_time_limit=load.load_time_limit,
+        result_expires=3600,
+        # What Flower and the metrics show.
+        task_track_started=True,
+        task_send_sent_event=True,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+class LoadQueue:
+    """The API's end of the queue."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send(self, session: Session, generation: str) -> None:
+        """Enqueue the load that a claim is for. Blocks for one round trip. Raises StoreUnavailable."""
+        try:
+            self._app.send_task(
+                LOAD_SESSION,
+                kwargs={"session": session.to_dict(), "generation": generation},
+                task_id=f"{session.key}@{generation}",
+                argsrepr="()",
+                kwargsrepr=json.dumps({"session": session.key, "generation": generation}),
+                ignore_result=True,
+                retry=False,
+            )
+        except (OperationalError, OSError) as exc:
+            raise StoreUnavailable(f"the queue can't be asked: {exc}") from exc
+
+    def close(self) -> None:
+        self._app.close()

@@ -1,0 +1,62 @@
+"""What an exception of obstore means. It names few kinds; the rest is in its text."""
+
+from __future__ import annotations
+
+import re
+
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+
+from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.storage.retries import Failure
+
+_STATUS = re.compile(r"status code: (\d{3})")
+# Of addresses only the part that holds no signature is shown.
+_QUERY = re.compile(r"\?\S*")
+_NOISE = re.compile(r"^(?:Generic \S+ error: )?(?:Error performing \S+ )?")
+_CERTIFICATE = re.compile(r"certificate", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"credential|token|metadata\.google|oauth|imds", re.IGNORECASE)
+_EXPIRED = re.compile(r"expired", re.IGNORECASE)
+
+
+def meaning_of(exc: Exception, where: str, key: str = "") -> Failure | None:
+    """`where` is the store's URL, for the message. None: the exception comes from somewhere else.
+
+    A missing object and a missing bucket look alike here: the adapter asks again.
+    """
+    if isinstance(exc, (FileNotFoundError, NotFoundError, InvalidPathError)):
+        return Failure(ObjectNotFound(f"{key}: not in {where}"))
+    if not isinstance(exc, (BaseError, OSError, ValueError)):
+        return None
+    text = str(exc)
+    first = _QUERY.sub("", _NOISE.sub("", text.partition("\n")[0]))[:300]
+    status = status_of(exc)
+    if _EXPIRED.search(first):
+        return _unavailable(where, f"the credentials have expired: {first}")
+    if isinstance(exc, (PermissionDeniedError, PermissionError, UnauthenticatedError)) or status in (401, 403):
+        return _unavailable(where, f"access denied: {first}")
+    if isinstance(exc, PreconditionError):
+        return _unavailable(where, f"{key} changed while it was read")
+    if _CERTIFICATE.search(text):
+        return _unavailable(where, f"TLS failed: {first}")
+    if status and status < 500 and status not in (408, 429):
+        return _unavailable(where, first)
+    if isinstance(exc, ValueError) or (not status and _CREDENTIALS.search(first)):
+        return _unavailable(where, f"no usable credentials or settings: {first}")
+    return _unavailable(where, first, transient=True)
+
+
+def status_of(exc: Exception) -> int:
+    """The HTTP status that the store answered; 0 when it did not."""
+    match = _STATUS.search(str(exc))
+    return int(match[1]) if match else 0
+
+
+def _unavailable(where: str, reason: str, *, transient: bool = False) -> Failure:
+    return Failure(StorageUnavailable(f"storage {where}: {reason}"), transient)

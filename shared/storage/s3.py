@@ -1,0 +1,193 @@
+"""S3 and what speaks like it. boto3 lists and reads ranges; many small objects are read through obstore, several times faster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.settings import StorageSettings
+from shared.storage import rust
+from shared.storage.port import ObjectInfo
+from shared.storage.read_ahead import Answer, read_ahead
+from shared.storage.retries import Attempts, Failure, Health, retried
+from shared.storage.s3_client import bulk_store, client_of, session_of
+from shared.storage.s3_errors import meaning_of
+
+T = TypeVar("T")
+
+_CHUNK = 256 << 10
+_PAGE = 1000
+_SMALL = 8 << 20
+_PATIENCE_OF_CHECK = 3
+
+
+class S3Storage:
+    """`Storage` over one bucket, below `root`."""
+
+    def __init__(self, settings: StorageSettings, bucket: str, root: str = "") -> None:
+        self._settings = settings
+        self._bucket = bucket
+        self._root = f"{root}/" if root else ""
+        self._where = f"s3://{bucket}" + (f"/{root}" if root else "")
+        self._health = Health()
+        self._lock = threading.Lock()
+        self._bulk_lock = threading.Lock()
+        self._opened: tuple[Any, Any] | None = None
+        self._bulk: S3Store | None = None
+
+    def __repr__(self) -> str:
+        return self._where
+
+    def check(self) -> None:
+        self._call(lambda: self._page("", None, 1), attempts=_PATIENCE_OF_CHECK)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        token = None
+        while True:
+            page = self._call(lambda: self._page(prefix, token, _PAGE))  # noqa: B023  called at once
+            for item in page.get("Contents", ()):
+                key = item["Key"].removeprefix(self._root)
+                if not key.endswith("/"):  # the placeholder of a directory, which KubeRay's collector writes
+                    yield ObjectInfo(key, item["Size"])
+            if not page.get("IsTruncated"):
+                return
+            token = page.get("NextContinuationToken")
+            if not token:
+                raise StorageUnavailable(f"storage {self!r}: a page of the listing says that more follow, but not where")
+
+    def _page(self, prefix: str, token: str | None, most: int) -> dict[str, Any]:
+        more = {"ContinuationToken": token} if token else {}
+        page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._root + prefix, MaxKeys=most, **more)
+        return page
+
+    def size(self, key: str) -> int:
+        return self._call(lambda: self._size(key), key)
+
+    def _size(self, key: str) -> int:
+        try:
+            return int(self._client.head_object(Bucket=self._bucket, Key=self._root + key)["ContentLength"])
+        except ClientError as exc:
+            if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+        # An answer to HEAD has no body: only GET tells a missing object from a missing bucket.
+        with closing(self._get(key, 0, 1)) as body:
+            return int(body.total)
+
+    def read(self, key: str) -> bytes:
+        return b"".join(self.stream(key))
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        if length <= 0:
+            self.size(key)
+            return b""
+        return b"".join(self.stream(key, start, length))
+
+    def stream(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """A broken answer is taken up where it broke, of the same version of the object."""
+        attempts = Attempts(self._health, self._settings.storage_timeout)
+        end = None if length is None else start + length
+        etag = ""
+        while end is None or start < end:
+            try:
+                with closing(self._get(key, start, end, etag)) as body:
+                    etag = body.etag
+                    for chunk in body:
+                        yield chunk
+                        start += len(chunk)
+                        attempts.progressed()
+            except Exception as exc:
+                failure = self._meaning(exc, key)
+                if failure is None:
+                    raise
+                attempts.failed(failure, exc)
+            else:
+                return
+
+    def read_many(self, objects: Iterable[ObjectInfo]) -> Iterator[tuple[ObjectInfo, Answer]]:
+        settings = self._settings
+        return read_ahead(objects, self._read_fast, threads=settings.storage_connections, budget=settings.storage_read_ahead)
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened, self._bulk = self._opened, None, None
+        if opened:
+            opened[1].close()
+
+    def _read_fast(self, info: ObjectInfo) -> bytes:
+        if info.size > _SMALL or self._health.down or not rust.usable():
+            return self.read(info.key)
+        try:
+            if (store := self._bulk_store()) is None:
+                return self.read(info.key)
+            data = bytes(store.get(self._root + info.key).bytes())
+        except (BaseError, BotoCoreError, ClientError, OSError, ValueError):
+            # boto3 tells what is wrong, retries it longer, and knows keys that obstore does not.
+            return self.read(info.key)
+        self._health.answered()
+        return data
+
+    def _get(self, key: str, start: int, end: int | None, etag: str = "") -> _Body:
+        wanted: dict[str, str] = {"IfMatch": etag} if etag else {}
+        if start or end is not None:
+            wanted["Range"] = f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
+        try:
+            return _Body(self._client.get_object(Bucket=self._bucket, Key=self._root + key, **wanted))
+        except ClientError as exc:
+            if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:  # nothing from there on
+                return _Body({})
+            raise
+
+    def _call(self, work: Callable[[], T], key: str = "", attempts: int | None = None) -> T:
+        patience = Attempts(self._health, self._settings.storage_timeout, *([attempts] if attempts else []))
+        return retried(work, lambda exc: self._meaning(exc, key), patience)
+
+    def _meaning(self, exc: Exception, key: str) -> Failure | None:
+        if isinstance(exc, (ObjectNotFound, StorageUnavailable)):
+            return Failure(exc)
+        return meaning_of(exc, self._where, key)
+
+    @property
+    def _client(self) -> Any:
+        return self._open()[1]
+
+    def _open(self) -> tuple[Any, Any]:
+        """Session and client, made at the first use: clients must not be carried over a fork."""
+        with self._lock:
+            if self._opened is None:
+                session = session_of(self._settings)
+                self._opened = session, client_of(session, self._settings)
+            return self._opened
+
+    def _bulk_store(self) -> S3Store | None:
+        """None while another thread makes it: one that cannot be reached must not hold up all of them."""
+        if self._bulk is None and self._bulk_lock.acquire(blocking=False):
+            try:
+                self._bulk = self._bulk or bulk_store(*self._open(), self._settings, self._bucket)
+            finally:
+                self._bulk_lock.release()
+        return self._bulk
+
+
+class _Body:
+    """The body of one answer to GET, in chunks."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._stream = answer.get("Body")
+        self.etag = str(answer.get("ETag", ""))
+        length = int(answer.get("ContentLength", 0))
+        self.total = int(str(answer.get("ContentRange", "")).rpartition("/")[2] or length)
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._stream is not None:
+            yield from self._stream.iter_chunks(_CHUNK)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()

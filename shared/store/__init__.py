@@ -1,0 +1,1 @@
+"""Redis: the keys, the one client factory, claims, load status, eviction."""

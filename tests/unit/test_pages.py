@@ -1,0 +1,194 @@
+"""The pages' routes: who gets which page, what a browser may load, and that nothing outside is served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.pages import router
+from shared.errors import SessionNotFound, StoreUnavailable
+from shared.sessions import SessionRef
+from shared.settings import ApiSettings, LoadSettings, LogSettings, RedisSettings, Settings, StorageSettings
+
+SESSION = "/sessions/default/raycluster/raycap/session_2026-11-23_19-00-40_785172_1"
+STATIC = Path(__file__).parents[2] / "api" / "pages" / "static"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+class _Sessions:
+    """The sessions service, as far as pages ask it."""
+
+    def __init__(self) -> None:
+        self.answer: str | Exception = "loaded"
+
+    async def status(self, ref: SessionRef) -> dict[str, Any]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"state": self.answer, "session": {"session": ref.session}}
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text("outside of the build")
+    for name, text in {
+        "index.html": '<script src="./static/js/main.1.js"></script>',
+        "favicon.ico": "icon",
+        "static/js/main.1.js": "run()",
+        "speedscope-1.5.3/index.html": "<p>flames</p>",
+    }.items():
+        file = tmp_path / "build" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tmp_path / "build" / "static" / "link").symlink_to(tmp_path / "secret")
+    return tmp_path / "build"
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    monkeypatch.delenv("RAY_HISTORY_DASHBOARD_DIR", raising=False)
+    app = FastAPI()
+    app.include_router(router)
+    app.state.settings = Settings(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(), LogSettings())
+    app.state.sessions = _Sessions()
+    return app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://history", headers=BROWSER) as client:
+        yield client
+
+
+@pytest.fixture
+def with_build(app: FastAPI, build: Path) -> None:
+    app.state.settings = Settings(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(dashboard_dir=str(build)), LogSettings())
+
+
+class _Addresses(HTMLParser):
+    """Everything that a page names, and scripts or styles within it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.named: list[str] = []
+        self.inline: list[str] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._inside = tag if tag in ("script", "style") else ""
+        for name, value in attributes:
+            if name in ("src", "href", "action") and value:
+                self.named.append(value)
+            if name == "style" or name.startswith("on"):
+                self.inline.append(f"{tag} {name}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and data.strip():
+            self.inline.append(data)
+
+
+@pytest.mark.parametrize("address", ["/", SESSION + "/", SESSION + "/dashboard/"])
+async def test_a_page_names_only_what_is_served_here(client: httpx.AsyncClient, address: str) -> None:
+    page = await client.get(address)
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    addresses = _Addresses(page.text)
+    assert addresses.inline == []
+    assert all(not re.match(r"[a-z]+:|//|/", named) for named in addresses.named), "relative, so that any path prefix will do"
+    own = [named for named in addresses.named if "pages/" in named]
+    assert len(own) >= 4
+    for named in own:
+        assert (await client.get(page.url.join(named))).status_code == 200, named
+
+
+@pytest.mark.parametrize("script", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
+async def test_a_script_imports_only_what_is_served(client: httpx.AsyncClient, script: Path) -> None:
+    answer = await client.get(f"/pages/{script.name}")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    for imported in re.findall(r'from "\./([^"]+)"', answer.text):
+        assert (await client.get(f"/pages/{imported}")).status_code == 200
+    assert not re.search(r"https?://|innerHTML|eval\(", answer.text)
+
+
+async def test_what_a_browser_has_is_not_sent_again(client: httpx.AsyncClient) -> None:
+    first = await client.get("/pages/style.css")
+    again = await client.get("/pages/style.css", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert first.headers["cache-control"] == "no-cache"
+
+
+async def test_others_are_sent_from_the_page_to_the_load_status(client: httpx.AsyncClient) -> None:
+    answer = await client.get(SESSION + "/", headers={"Accept": "application/json"})
+    assert answer.status_code == 307
+    assert str(answer.url.join(answer.headers["location"])) == "http://history" + SESSION
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "status"),
+    [
+        (SESSION + "/", SessionNotFound("none"), 404),
+        (SESSION + "/", StoreUnavailable("down"), 503),
+        ("/sessions/default/pod/raycap/latest/", "loaded", 400),
+        ("/sessions/default/raycluster/raycap/yesterday/", "loaded", 400),
+    ],
+)
+async def test_the_page_s_status_says_what_is_wrong(
+    app: FastAPI, client: httpx.AsyncClient, address: str, said: str | Exception, status: int
+) -> None:
+    app.state.sessions.answer = said
+    page = await client.get(address)
+    assert page.status_code == status
+    assert "session.js" in page.text
+    assert page.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("state", ["absent", "queued", "loading", "failed", SessionNotFound("none")], ids=str)
+async def test_a_browser_waits_for_the_load_on_the_loading_page(app: FastAPI, client: httpx.AsyncClient, state: str | Exception) -> None:
+    app.state.sessions.answer = state
+    answer = await client.get(SESSION + "/dashboard/")
+    assert answer.status_code == 303
+    assert str(answer.url.join(answer.headers["location"])) == f"http://history{SESSION}/"
+
+
+@pytest.mark.usefixtures("with_build")
+@pytest.mark.parametrize("state", ["loaded", "live"])
+async def test_the_build_is_served_below_a_session(app: FastAPI, client: httpx.AsyncClient, state: str) -> None:
+    app.state.sessions.answer = state
+    page = await client.get(SESSION + "/dashboard/")
+    assert "main.1.js" in page.text
+    assert page.headers["cache-control"] == "no-cache"
+    script = await client.get(page.url.join("./static/js/main.1.js"))
+    assert (script.status_code, script.text) == (200, "run()")
+    assert "immutable" in script.headers["cache-control"]
+    assert (await client.get(page.url.join("./favicon.ico"))).text == "icon"
+    assert (await client.get(page.url.join("speedscope-1.5.3/index.html"))).text == "<p>flames</p>"
+
+
+@pytest.mark.usefixtures("with_build")
+@pytest.mark.parametrize(
+    "path", ["static/nope.js", "static/%2e%2e/%2e%2e/secret", "static/link", "static/js", "static/%00", "static/" + "x" * 5000]
+)
+async def test_nothing_but_the_build_s_files_is_served(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(f"{SESSION}/dashboard/{path}")).status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/pages/nope.js", "/pages/..%2Froutes.py", "/pages/%2e%2e", SESSION + "/dashboard/static/api/app.py"])
+async def test_without_a_build_there_are_only_our_pages(client: httpx.AsyncClient, address: str) -> None:
+    assert (await client.get(address)).status_code == 404
+
+
+async def test_there_is_an_icon_everywhere(client: httpx.AsyncClient) -> None:
+    for address in ("/favicon.ico", SESSION + "/dashboard/favicon.ico"):
+        assert (await client.get(address)).headers["content-type"] == "image/svg+xml"

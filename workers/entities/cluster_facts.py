@@ -1,0 +1,134 @@
+"""What describes a cluster as a whole: Ray's version, and the head's clock, from stored answers or else from the GCS's log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from workers.entities.fields import part, text
+from workers.entities.nodes import Node
+from workers.log_pieces import LogPieces
+
+_HEAD_BYTES = 16 << 10
+_VERSION = re.compile(r"\bray_version=(\S+)(?: ray_commit=([0-9a-f]+))?")
+_FIRST_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),", re.MULTILINE)
+_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
+_QUARTER = timedelta(minutes=15)
+# The zone that live names for an offset (Ray: `dashboard/timezone_utils.py`).
+_ZONES = {
+    "-12:00": "Etc/+12",
+    "-11:00": "Pacific/Pago_Pago",
+    "-10:00": "Pacific/Honolulu",
+    "-09:00": "America/Anchorage",
+    "-08:00": "America/Los_Angeles",
+    "-07:00": "America/Phoenix",
+    "-06:00": "America/Guatemala",
+    "-05:00": "America/Bogota",
+    "-04:00": "America/Halifax",
+    "-03:30": "America/St_Johns",
+    "-03:00": "America/Sao_Paulo",
+    "-02:00": "America/Godthab",
+    "-01:00": "Atlantic/Azores",
+    "+00:00": "Europe/London",
+    "+01:00": "Europe/Amsterdam",
+    "+02:00": "Asia/Amman",
+    "+03:00": "Asia/Baghdad",
+    "+03:30": "Asia/Tehran",
+    "+04:00": "Asia/Dubai",
+    "+04:30": "Asia/Kabul",
+    "+05:00": "Asia/Karachi",
+    "+05:30": "Asia/Kolkata",
+    "+05:45": "Asia/Kathmandu",
+    "+06:00": "Asia/Almaty",
+    "+06:30": "Asia/Yangon",
+    "+07:00": "Asia/Bangkok",
+    "+08:00": "Asia/Shanghai",
+    "+09:00": "Asia/Irkutsk",
+    "+09:30": "Australia/Adelaide",
+    "+10:00": "Australia/Brisbane",
+    "+11:00": "Asia/Magadan",
+    "+12:00": "Pacific/Auckland",
+    "+13:00": "Pacific/Tongatapu",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """`offset` is that of the head's clock from UTC. The documents are whole answers."""
+
+    ray_version: str | None
+    ray_commit: str | None
+    offset: timedelta
+    metadata: dict[str, Any]
+    timezone: dict[str, Any]
+
+
+def cluster_facts(endpoints: dict[str, bytes], nearby_metadata: bytes | None, logs: LogPieces, nodes: Iterable[Node]) -> ClusterFacts:
+    """`nearby_metadata` is the `cluster_metadata` of another session of the same cluster; it counts only for the same Ray version."""
+    gcs_log = "\n".join(logs.heads(logs.named("gcs_server.out"), _HEAD_BYTES).values())
+    logged = _VERSION.search(gcs_log)
+    metadata = _object(endpoints.get("/api/v0/cluster_metadata"))
+    version = (
+        text(part(metadata, "data"), "rayVersion")
+        or text(_object(endpoints.get("/api/version")), "ray_version")
+        or (logged[1] if logged else "")
+    )
+    commit = text(_object(endpoints.get("/api/version")), "ray_commit") or (logged[2] if logged else "")
+    if not metadata:
+        metadata = _metadata(version, part(_object(nearby_metadata), "data"))
+    timezone = _object(endpoints.get("/timezone"))
+    offset = _parsed(text(timezone, "offset"))
+    if offset is None:
+        offset = _head_offset(gcs_log, nodes)
+        timezone = _timezone(offset)
+    return ClusterFacts(version or None, commit or None, offset, metadata, timezone)
+
+
+def _metadata(version: str, nearby: dict[str, Any]) -> dict[str, Any]:
+    if text(nearby, "rayVersion") != version:
+        nearby = {}
+    data = {
+        "rayVersion": version or None,
+        "pythonVersion": text(nearby, "pythonVersion") or None,
+        "rayInitCluster": bool(nearby.get("rayInitCluster")),
+    }
+    return {"result": True, "msg": "", "data": data}
+
+
+def _head_offset(gcs_log: str, nodes: Iterable[Node]) -> timedelta:
+    """The GCS writes its log on the head's clock, and registers the head within seconds of its first line: an event in UTC."""
+    first = _FIRST_LINE.search(gcs_log)
+    start = min((node.start for node in nodes if node.is_head and node.start), default=0)
+    if first is None or not start:
+        return timedelta()
+    local = datetime.strptime(first[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    return round((local - datetime.fromtimestamp(start / 1000, UTC)) / _QUARTER) * _QUARTER
+
+
+def _timezone(offset: timedelta) -> dict[str, Any]:
+    minutes = int(offset.total_seconds()) // 60
+    shown = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+    zone = _ZONES.get(shown)
+    return {"offset": shown if zone else None, "value": zone}
+
+
+def _parsed(shown: str) -> timedelta | None:
+    match = _OFFSET.fullmatch(shown)
+    if not match:
+        return None
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return -offset if match[1] == "-" else offset
+
+
+def _object(body: bytes | None) -> dict[str, Any]:
+    """A stored answer; {} for none and for what is no JSON object."""
+    try:
+        value = msgspec.json.decode(body) if body else {}
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,73 @@
+"""Which files a load reads: one recursive listing of the session, sorted by what each file is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from shared.layout import endpoint_of, is_event_file, session_prefix
+from shared.storage.port import ObjectInfo, Storage
+from workers.load_run import LoadRun
+from workers.log_pieces import LogPieces, is_wanted
+from workers.nearby import METADATA, nearby_metadata
+
+_LOG_EVENTS = "*/logs/events/event_*.log"
+
+
+@dataclass(slots=True)
+class SessionFiles:
+    """Event files, stored dashboard answers by the path they answer, log event files, and the few log files that a load looks into."""
+
+    events: list[ObjectInfo] = field(default_factory=list)
+    endpoints: dict[str, ObjectInfo] = field(default_factory=dict)
+    log_events: list[ObjectInfo] = field(default_factory=list)
+    logs: list[ObjectInfo] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Contents: stored dashboard answers by path, log event files by their key below the session; pieces of logs are read when asked for.
+
+    `nearby_metadata` is another session's `cluster_metadata`, for one whose collector stored none.
+    """
+
+    endpoints: dict[str, bytes]
+    log_events: list[tuple[str, bytes]]
+    logs: LogPieces
+    nearby_metadata: bytes | None = None
+
+
+def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
+    """Raises StorageUnavailable: a session that could not be listed is not loaded at all."""
+    run.progress("listing")
+    prefix = session_prefix(run.session)
+    files = SessionFiles()
+    for file in storage.list(prefix):
+        below = file.key.removeprefix(prefix)
+        if is_event_file(below):
+            files.events.append(file)
+        elif (path := endpoint_of(below)) is not None:
+            files.endpoints[path] = file
+        elif fnmatchcase(below, _LOG_EVENTS):
+            files.log_events.append(file)
+        elif is_wanted(below):
+            files.logs.append(file)
+    run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
+    return files
+
+
+def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
+    """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss."""
+    prefix = session_prefix(run.session)
+    contents: dict[str, bytes] = {}
+    for file, data in storage.read_many([*files.endpoints.values(), *files.log_events]):
+        if isinstance(data, bytes):
+            contents[file.key] = data
+        else:
+            run.loss(file.key, data.code, str(data))
+    return Stored(
+        {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
+        [(file.key.removeprefix(prefix), contents[file.key]) for file in files.log_events if file.key in contents],
+        LogPieces(storage, prefix, files.logs, run.loss),
+        None if METADATA in files.endpoints else nearby_metadata(storage, run.session),
+    )

@@ -1,0 +1,152 @@
+"""The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> publish.
+
+What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the claim. Its fields:
+`files:{part}`, `stored`; `l:{range}:{part}` lines; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
+`m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from shared.ray.function_summary import CountKey
+from shared.ray.lineage import LineageTask
+from shared.settings import LoadSettings
+from shared.snapshots.format import PartIndex, compress, decompress
+from shared.storage.port import ObjectInfo, Storage
+from workers.entities import Entities
+from workers.entities.ends import TaskEnds
+from workers.event_files import SessionFiles
+from workers.load import LINEAGE_TASKS, finish, merge_all_entities, parse
+from workers.load_run import LoadRun
+from workers.partition import Ranges
+from workers.task_range import merge_range as merge_one_range
+
+# What a task attempt takes in event files, and how much gzip makes of them: measured on recorded sessions.
+_BYTES_PER_ATTEMPT = 4_800
+_GZ_RATIO = 12
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a large session is cut: files by part, and into how many ranges of task ids."""
+
+    files: SessionFiles
+    by_part: list[list[ObjectInfo]]
+    ranges: int
+
+    @property
+    def parts(self) -> int:
+        return len(self.by_part)
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    endpoints: dict[str, ObjectInfo]
+    log_events: list[ObjectInfo]
+    logs: list[ObjectInfo]
+
+
+class _Merged(msgspec.Struct, array_like=True):
+    """What a merged range leaves for the last step."""
+
+    index: PartIndex
+    counts: dict[str, list[tuple[CountKey, int]]]
+    bad_lines: int
+
+
+def unpacked_size(file: ObjectInfo) -> int:
+    """Estimated: a gzip file does not say before it is read."""
+    return file.size * _GZ_RATIO if file.key.endswith(".gz") else file.size
+
+
+def plan(files: SessionFiles, settings: LoadSettings) -> Plan | None:
+    """None for a session that one task loads at once."""
+    total = sum(map(unpacked_size, files.events))
+    if total <= settings.part_bytes:
+        return None
+    parts: list[list[ObjectInfo]] = [[]]
+    size = 0
+    for file in files.events:
+        if parts[-1] and size + unpacked_size(file) > settings.part_bytes:
+            parts.append([])
+            size = 0
+        parts[-1].append(file)
+        size += unpacked_size(file)
+    ranges = Ranges(-(-total // (_BYTES_PER_ATTEMPT * settings.range_tasks)))
+    return Plan(files, parts, ranges.count)
+
+
+def keep_plan(run: LoadRun, cut: Plan) -> None:
+    run.keep(
+        {f"files:{number}": compress(_pack(files)) for number, files in enumerate(cut.by_part)}
+        | {"stored": compress(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs)))}
+    )
+
+
+def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001 - one signature for all steps
+    files = _kept(run, f"files:{number}", list[ObjectInfo])
+    lines = parse(run, storage, files, Ranges.in_total(ranges))
+    fields = {f"e:{number}": compress(_pack(lines.entities)), f"s:{number}": compress(_pack(lines.skipped))}
+    for at, bucket in enumerate(lines.by_range):
+        if bucket:
+            fields[f"l:{at}:{number}"] = compress(b"\n".join(bucket), fast=True)
+    run.keep(fields)
+
+
+def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+    run.progress("merging")
+    stored = _kept(run, "stored", _Stored)
+    events = [event for part in range(parts) for event in _kept(run, f"e:{part}", list[dict[str, Any]])]
+    files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs)
+    entities = merge_all_entities(run, storage, files, events)
+    run.keep({"entities": compress(_pack(entities)), "ends": compress(_pack(entities.ends))})
+
+
+def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+    names = [f"l:{number}:{part}" for part in range(parts)]
+    chunks: Iterator[bytes] = (decompress(data) for name in names for data in run.kept([name]))
+    merged = merge_one_range(number, chunks, _kept(run, "ends", TaskEnds))
+    run.put(merged.fields)
+    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_lines)
+    lineage = {f"n:{number}:{job}": compress(_pack(tasks)) for job, tasks in merged.lineage.items()}
+    run.keep({f"m:{number}": compress(_pack(left))} | lineage)
+    run.forget(names)
+
+
+def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+    run.progress("publishing")
+    indexes: list[PartIndex] = []
+    counts: dict[str, Counter[CountKey]] = {}
+    skipped: Counter[str] = Counter()
+    for part in range(parts):
+        skipped.update(_kept(run, f"s:{part}", dict[str, int]))
+    for at in range(ranges):
+        left = _kept(run, f"m:{at}", _Merged)
+        indexes.append(left.index)
+        if left.bad_lines:
+            skipped["bad_line"] += left.bad_lines
+            run.progress(events_skipped=left.bad_lines)
+        for job, of_job in left.counts.items():
+            for key, count in of_job:
+                counts.setdefault(job, Counter())[key] += count
+
+    def lineage() -> Iterator[tuple[str, list[LineageTask]]]:
+        """One job at a time, those small enough."""
+        for job, of_job in counts.items():
+            if of_job.total() <= LINEAGE_TASKS:
+                found = run.kept([f"n:{at}:{job}" for at in range(ranges)])
+                yield job, [task for data in found for task in msgspec.msgpack.decode(decompress(data), type=list[LineageTask])]
+
+    finish(run, _kept(run, "entities", Entities), indexes, counts, lineage(), skipped)
+
+
+def _kept(run: LoadRun, name: str, type_: Any) -> Any:
+    (data,) = run.kept([name])
+    return msgspec.msgpack.decode(decompress(data), type=type_)

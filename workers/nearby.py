@@ -1,0 +1,32 @@
+"""Other sessions of the same cluster: what one collector life did not store, another one may have (KubeRay polls some answers only once)."""
+
+from __future__ import annotations
+
+from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.layout import METADATA_PREFIX, session_of_marker, session_prefix
+from shared.sessions import Session
+from shared.storage.port import Storage
+
+METADATA = "/api/v0/cluster_metadata"
+_STORED_METADATA = "fetched_endpoints/restful__api__v0__cluster_metadata"
+_TRIED = 5
+
+
+def nearby_metadata(storage: Storage, session: Session) -> bytes | None:
+    """The `cluster_metadata` of the session nearest in time that has one; None if there is none, or none could be read."""
+    try:
+        for other in _by_distance(storage, session)[:_TRIED]:
+            try:
+                return storage.read(session_prefix(other) + _STORED_METADATA)
+            except ObjectNotFound:
+                continue
+    except StorageUnavailable:
+        pass  # it only completes an answer
+    return None
+
+
+def _by_distance(storage: Storage, session: Session) -> list[Session]:
+    owner = f"{session.namespace}_{session.owner_name}_" if session.owner_name else f"{session.namespace}_"
+    markers = storage.list(f"{METADATA_PREFIX}{session.owner_kind or 'raycluster'}/{owner}{session.cluster}/")
+    others = [found for marker in markers if (found := session_of_marker(marker.key)) and found != session]
+    return sorted(others, key=lambda other: abs(other.created - session.created))
