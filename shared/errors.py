@@ -25,6 +25,12 @@ class InvalidReference(HistoryError):
     code = "invalid_reference"
 
 
+class NoSessionChosen(HistoryError):
+    """A dashboard route at the root without the cookies that say which session is meant."""
+
+    code = "no_session_chosen"
+
+
 class SessionNotFound(HistoryError):
     """The bucket and Kubernetes were asked, and there is no such cluster or session."""
 

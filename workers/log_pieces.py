@@ -9,8 +9,14 @@ from fnmatch import fnmatchcase
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.storage.port import ObjectInfo, Storage
 
-# Keys below the session: what jobs printed and how they ended; what the GCS and the autoscaler said.
-WANTED = ("*/logs/job-driver-*.log", "*/logs/jobs/supervisor-*.log", "*/logs/gcs_server.out", "*/logs/monitor.log")
+# Keys below the session: what jobs printed and how they ended; what the GCS and the autoscaler said; of drivers' own logs the names.
+WANTED = (
+    "*/logs/job-driver-*.log",
+    "*/logs/jobs/supervisor-*.log",
+    "*/logs/gcs_server.out",
+    "*/logs/monitor.log",
+    "*/logs/python-core-driver-*.log",
+)
 _READERS = 16
 
 
@@ -33,6 +39,11 @@ class LogPieces:
     def named(self, path: str) -> list[str]:
         """Keys below the session of the files that lie at `path` in any node's log directory."""
         return self._by_path.get(path, [])
+
+    @property
+    def keys(self) -> list[str]:
+        """All of them, below the session, in order."""
+        return sorted(self._sizes)
 
     def heads(self, keys: Sequence[str], size: int) -> dict[str, str]:
         """The first `size` bytes of each file, as text."""

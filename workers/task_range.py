@@ -66,7 +66,8 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
 
 
 def _key(row: TaskRow) -> tuple[str, int]:
-    return row.task_id, row.number
+    """Live gives the latest attempt of a task first."""
+    return row.task_id, -row.number
 
 
 def _lineage_task(row: TaskRow) -> LineageTask:

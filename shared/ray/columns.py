@@ -17,6 +17,7 @@ class Column:
     """One column. `json` values (objects, arrays) can't be filtered.
 
     `nullable` columns are declared Optional in Ray, which then does not convert the text of a filter to the column's type.
+    `absent` ones are not in live's own row where they have no value (they are shown as null): such a row passes no filter on them.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Column:
     filterable: bool = True
     detail: bool = False
     nullable: bool = True
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,16 @@ class Resource:
         return {column.name: column for column in self.columns if column.filterable}
 
 
-def _base(*names: str, nullable: str = "", **types: ValueType) -> tuple[Column, ...]:
-    return tuple(Column(name, types.get(name, "str"), nullable=name in nullable.split()) for name in names)
+def _base(*names: str, nullable: str = "", absent: str = "", **types: ValueType) -> tuple[Column, ...]:
+    optional, left_out = nullable.split(), absent.split()
+    return tuple(Column(name, types.get(name, "str"), nullable=name in optional, absent=name in left_out) for name in names)
 
 
-def _detail(*names: str, filterable: str = "", **types: ValueType) -> tuple[Column, ...]:
-    chosen = filterable.split()
-    return tuple(Column(name, types.get(name, "json"), filterable=name in chosen, detail=True) for name in names)
+def _detail(*names: str, filterable: str = "", absent: str = "", **types: ValueType) -> tuple[Column, ...]:
+    chosen, left_out = filterable.split(), absent.split()
+    return tuple(
+        Column(name, types.get(name, "json"), filterable=name in chosen, detail=True, absent=name in left_out) for name in names
+    )
 
 
 TASKS = Resource(
@@ -67,7 +72,7 @@ TASKS = Resource(
         *_base(
             "task_id", "attempt_number", "name", "state", "job_id", "actor_id", "type", "func_or_class_name",
             "parent_task_id", "node_id", "worker_id", "worker_pid", "error_type",
-            attempt_number="int", worker_pid="int", nullable="worker_pid",
+            attempt_number="int", worker_pid="int", nullable="worker_pid", absent="error_type",
         ),
         *_detail(
             "language", "required_resources", "runtime_env_info", "placement_group_id", "events", "profiling_data",
@@ -84,12 +89,15 @@ ACTORS = Resource(
     "actors",
     "actor_id",
     (
-        *_base("actor_id", "class_name", "state", "job_id", "name", "node_id", "pid", "ray_namespace", pid="int", nullable="pid"),
+        *_base(
+            "actor_id", "class_name", "state", "job_id", "name", "node_id", "pid", "ray_namespace",
+            pid="int", nullable="pid", absent="node_id",
+        ),
         *_detail(
             "serialized_runtime_env", "required_resources", "death_cause", "is_detached", "placement_group_id", "repr_name",
             "num_restarts", "num_restarts_due_to_lineage_reconstruction", "num_restarts_due_to_node_preemption",
             "call_site", "label_selector", "fallback_strategy",
-            filterable="placement_group_id repr_name", placement_group_id="str", repr_name="str",
+            filterable="placement_group_id repr_name", absent="placement_group_id", placement_group_id="str", repr_name="str",
         ),
     ),
     source_filters=frozenset({"actor_id", "job_id", "state"}),
@@ -113,7 +121,10 @@ WORKERS = Resource(
     "workers",
     "worker_id",
     (
-        *_base("worker_id", "is_alive", "worker_type", "exit_type", "node_id", "ip", "pid", is_alive="bool", pid="int"),
+        *_base(
+            "worker_id", "is_alive", "worker_type", "exit_type", "node_id", "ip", "pid",
+            is_alive="bool", pid="int", absent="exit_type",
+        ),
         *_detail(
             "exit_detail", "worker_launch_time_ms", "worker_launched_time_ms", "start_time_ms", "end_time_ms",
             "debugger_port", "num_paused_threads",

@@ -36,7 +36,11 @@ def make_filter(resource: Resource, key: str, predicate: str, text: str) -> Filt
             "Enter filters with –-filter key=value or –-filter key!=value "  # noqa: RUF001 - live's own dash
             f"Supported filter columns: {set(resource.filterable)}"
         )
-    return Filter(column.name, predicate == "=", _matcher(column, text, equal=predicate == "="), text)
+    matches = _matcher(column, text, equal=predicate == "=")
+    if column.absent:
+        present = matches
+        matches = lambda value: value is not None and present(value)  # noqa: E731
+    return Filter(column.name, predicate == "=", matches, text)
 
 
 def _matcher(column: Column, text: str, *, equal: bool) -> Callable[[Scalar], bool]:

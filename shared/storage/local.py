@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 
 from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.storage.keys import is_key, is_prefix
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
 
@@ -38,8 +39,8 @@ class LocalStorage:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         root = self._real_root()
-        start = self._inside(root, prefix.rstrip("/")) if prefix else root
-        if start is not None and start.is_dir():
+        start = self._inside(root, prefix[:-1]) if prefix else root
+        if is_prefix(prefix) and start is not None and start.is_dir():
             yield from self._walk(root, start, prefix, (start,))
 
     def _walk(self, root: Path, directory: Path, prefix: str, chain: tuple[Path, ...]) -> Iterator[ObjectInfo]:
@@ -115,7 +116,7 @@ class LocalStorage:
 
     def _inside(self, root: Path, key: str) -> Path | None:
         """The real path of `key`; None when it is absent or leads out of the root."""
-        if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
+        if not is_key(key):
             return None
         try:
             path = (root / key).resolve(strict=True)

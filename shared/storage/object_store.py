@@ -13,6 +13,7 @@ from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage import rust
 from shared.storage.cloud_stores import azure_store, gcs_store
+from shared.storage.keys import is_key, is_prefix
 from shared.storage.object_store_errors import meaning_of, status_of
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
@@ -83,6 +84,8 @@ class ObjectStoreStorage:
             yield held
 
     def _pages(self, prefix: str) -> Iterator[ObjectInfo]:
+        if not is_prefix(prefix):
+            return
         attempts = Attempts(self._health, self._settings.storage_timeout)
         last: str | None = None
         while True:
@@ -103,7 +106,7 @@ class ObjectStoreStorage:
                 return
 
     def size(self, key: str) -> int:
-        return self._of_object(key, lambda: int(self._store.head(self._root + key)["size"]))
+        return self._of_object(key, lambda: int(self._store.head(self._full(key))["size"]))
 
     def read(self, key: str) -> bytes:
         return b"".join(self.stream(key))
@@ -121,7 +124,7 @@ class ObjectStoreStorage:
         etag: str | None = None
         while end is None or start < end:
             try:
-                result = self._store.get(self._root + key, options=_options(start, end, etag))
+                result = self._store.get(self._full(key), options=_options(start, end, etag))
                 etag = result.meta["e_tag"]
                 for chunk in result.stream(min_chunk_size=_CHUNK):
                     yield bytes(chunk)
@@ -146,7 +149,7 @@ class ObjectStoreStorage:
     def _read_fast(self, info: ObjectInfo) -> bytes:
         if info.size > _SMALL:
             return self.read(info.key)
-        return self._of_object(info.key, lambda: bytes(self._store.get(self._root + info.key).bytes()))
+        return self._of_object(info.key, lambda: bytes(self._store.get(self._full(info.key)).bytes()))
 
     def close(self) -> None:
         with self._lock:
@@ -165,6 +168,11 @@ class ObjectStoreStorage:
 
     def _look(self) -> None:
         next(iter(self._store.list(prefix=self._root.rstrip("/") or None, chunk_size=1)), None)
+
+    def _full(self, key: str) -> str:
+        if not is_key(key):
+            raise ObjectNotFound(f"{key}: not in {self!r}")
+        return self._root + key
 
     def _call(self, work: Callable[[], T], key: str = "", attempts: int | None = None) -> T:
         patience = Attempts(self._health, self._settings.storage_timeout, *([attempts] if attempts else []))

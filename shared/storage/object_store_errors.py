@@ -30,7 +30,9 @@ def meaning_of(exc: Exception, where: str, key: str = "") -> Failure | None:
 
     A missing object and a missing bucket look alike here: the adapter asks again.
     """
-    if isinstance(exc, (FileNotFoundError, NotFoundError, InvalidPathError)):
+    if isinstance(exc, InvalidPathError):
+        return _unavailable(where, f"holds a key that obstore cannot name: {str(exc).partition(chr(10))[0][:200]}")
+    if isinstance(exc, (FileNotFoundError, NotFoundError)) or (isinstance(exc, ValueError) and "parse path" in str(exc)):
         return Failure(ObjectNotFound(f"{key}: not in {where}"))
     if not isinstance(exc, (BaseError, OSError, ValueError)):
         return None
@@ -41,6 +43,8 @@ def meaning_of(exc: Exception, where: str, key: str = "") -> Failure | None:
         return _unavailable(where, f"the credentials have expired: {first}")
     if isinstance(exc, (PermissionDeniedError, PermissionError, UnauthenticatedError)) or status in (401, 403):
         return _unavailable(where, f"access denied: {first}")
+    if status == 404:
+        return _unavailable(where, "there is no such bucket or container")
     if isinstance(exc, PreconditionError):
         return _unavailable(where, f"{key} changed while it was read")
     if _CERTIFICATE.search(text):

@@ -14,10 +14,11 @@ from obstore.store import S3Store
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage import rust
+from shared.storage.keys import is_key, is_prefix
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
 from shared.storage.retries import Attempts, Failure, Health, retried
-from shared.storage.s3_client import bulk_store, client_of, session_of
+from shared.storage.s3_client import bulk_store, client_of, is_aws, session_of
 from shared.storage.s3_errors import meaning_of
 
 T = TypeVar("T")
@@ -49,6 +50,15 @@ class S3Storage:
         self._call(lambda: self._page("", None, 1), attempts=_PATIENCE_OF_CHECK)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        # Not every store that speaks S3 lists in key order: SeaweedFS lists directories as a file system does.
+        return self._pages(prefix) if self._lists_in_order() else iter(sorted(self._pages(prefix), key=lambda info: info.key.encode()))
+
+    def _lists_in_order(self) -> bool:
+        return self._call(lambda: is_aws(self._client))
+
+    def _pages(self, prefix: str) -> Iterator[ObjectInfo]:
+        if not is_prefix(prefix):
+            return
         token = None
         while True:
             page = self._call(lambda: self._page(prefix, token, _PAGE))  # noqa: B023  called at once
@@ -72,7 +82,7 @@ class S3Storage:
 
     def _size(self, key: str) -> int:
         try:
-            return int(self._client.head_object(Bucket=self._bucket, Key=self._root + key)["ContentLength"])
+            return int(self._client.head_object(Bucket=self._bucket, Key=self._full(key))["ContentLength"])
         except ClientError as exc:
             if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
                 raise
@@ -126,7 +136,7 @@ class S3Storage:
         try:
             if (store := self._bulk_store()) is None:
                 return self.read(info.key)
-            data = bytes(store.get(self._root + info.key).bytes())
+            data = bytes(store.get(self._full(info.key)).bytes())
         except (BaseError, BotoCoreError, ClientError, OSError, ValueError):
             # boto3 tells what is wrong, retries it longer, and knows keys that obstore does not.
             return self.read(info.key)
@@ -138,11 +148,16 @@ class S3Storage:
         if start or end is not None:
             wanted["Range"] = f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
         try:
-            return _Body(self._client.get_object(Bucket=self._bucket, Key=self._root + key, **wanted))
+            return _Body(self._client.get_object(Bucket=self._bucket, Key=self._full(key), **wanted))
         except ClientError as exc:
             if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:  # nothing from there on
                 return _Body({})
             raise
+
+    def _full(self, key: str) -> str:
+        if not is_key(key):
+            raise ObjectNotFound(f"{key}: not in {self!r}")
+        return self._root + key
 
     def _call(self, work: Callable[[], T], key: str = "", attempts: int | None = None) -> T:
         patience = Attempts(self._health, self._settings.storage_timeout, *([attempts] if attempts else []))

@@ -19,8 +19,9 @@ from shared.storage.rust import client_options, retry_config
 
 _CONNECT_TIMEOUT = 5.0
 _DEFAULT_REGION = "us-east-1"
-# Stores that serve buckets by host name only; others than these and AWS itself mostly know paths only.
-_BY_HOST_NAME = ("amazonaws.com", "amazonaws.com.cn", "aliyuncs.com", "api.aws")
+_AWS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
+# Serves buckets by host name only; most others know paths only.
+_BY_HOST_NAME = ("aliyuncs.com",)
 _CREDENTIALS_KEPT = timedelta(minutes=5)
 
 
@@ -74,8 +75,16 @@ def _addressing_style(session: boto3.session.Session, settings: StorageSettings,
         return "path" if settings.storage_path_style else "virtual"
     if (session._session.get_scoped_config().get("s3") or {}).get("addressing_style"):  # noqa: SLF001  no public way
         return ""
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return "" if host.endswith(_BY_HOST_NAME) else "path"
+    return "" if _host(client).endswith((*_AWS, *_BY_HOST_NAME)) else "path"
+
+
+def is_aws(client: BaseClient) -> bool:
+    """Amazon's own S3, not one that resembles it."""
+    return _host(client).endswith(_AWS)
+
+
+def _host(client: BaseClient) -> str:
+    return urlsplit(client.meta.endpoint_url).hostname or ""
 
 
 def bulk_store(session: boto3.session.Session, client: BaseClient, settings: StorageSettings, bucket: str) -> S3Store:

@@ -159,6 +159,7 @@ def test_a_server_that_hangs_is_waited_for_once(w: World) -> None:
 def test_forbidden_is_said_with_what_to_grant(w: World) -> None:
     w.api.allowed = {("list", "ray.io", "rayclusters")}
     with w.live(kubernetes_max_age=60.0) as (directory, _, _):
+        directory.watch()
         wait_until(lambda: w.api.asked("watch") >= 1, "an attempt to watch")
         assert names(directory) == []
         with pytest.raises(KubernetesUnavailable, match=r"get rayclusters default/raycap: 403 .*RBAC"):
@@ -262,8 +263,9 @@ def test_credentials_that_cannot_be_read_stop_the_start(w: World, changed: dict[
 
 
 def test_wrong_credentials_are_an_outage_with_a_reason(w: World) -> None:
-    config = w.api.kubeconfig(w.directory, token="expired")
-    directory, _ = open_live(w.settings().model_copy(update={"kubeconfig": config}))
+    settings = w.settings()
+    w.api.kubeconfig(w.directory, token="expired")
+    directory, _ = open_live(settings)
     try:
         with pytest.raises(KubernetesUnavailable, match="401"):
             directory.clusters()

@@ -203,12 +203,14 @@ class ApiServer:
         port = self.services.get(f"{match['namespace']}/{match['name']}")
         if port is None:
             return _status(503, "ServiceUnavailable", f'no endpoints available for service "{match["name"]}"')
+        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         client = httpx.AsyncClient(timeout=30, trust_env=False)
         raw_rest = request.scope["raw_path"].decode().split("/proxy", 1)[1]
         url = httpx.URL(f"http://127.0.0.1:{port}{raw_rest}", query=request.scope["query_string"])
         headers = [(n, v) for n, v in request.headers.raw if n not in (b"authorization", b"host")]
+        sent = client.build_request(request.method, url, headers=headers, content=request.stream() if has_body else None)
         try:
-            answer = await client.send(client.build_request(request.method, url, headers=headers, content=request.stream()), stream=True)
+            answer = await client.send(sent, stream=True)
         except httpx.HTTPError as exc:
             await client.aclose()
             return _status(503, "ServiceUnavailable", f"error trying to reach service: {exc}")

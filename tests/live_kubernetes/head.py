@@ -59,7 +59,7 @@ class Head:
         for file in sorted(directory.glob("[0-9]*.json")):
             answer = json.loads(file.read_text())
             if answer["method"] == "GET" and "sec-fetch-site" not in {name.lower() for name in answer["req_headers"]}:
-                self.answers.setdefault(answer["url"], answer)
+                self.answers.setdefault(answer["url"].removesuffix("?"), answer)
 
     @contextmanager
     def running(self) -> Iterator[Head]:
@@ -122,6 +122,7 @@ class Head:
         while size > 0:
             chunk = CHUNK[:size]
             yield chunk
+            await asyncio.sleep(0)  # let a disconnect be noticed
             size -= len(chunk)
             self.sent += len(chunk)
 

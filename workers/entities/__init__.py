@@ -10,16 +10,17 @@ from workers.entities.actors import actor_of, actor_row
 from workers.entities.cluster_facts import cluster_facts
 from workers.entities.cluster_status import cluster_status
 from workers.entities.ends import TaskEnds
+from workers.entities.fields import hex_id
 from workers.entities.histories import ACTOR, DRIVER_JOB, NODE, PLACEMENT_GROUP, SUBMISSION_JOB, WORKER, Malformed, each, histories
 from workers.entities.jobs import job_rows
 from workers.entities.log_events import cluster_event_rows, event_documents, read_log_events
-from workers.entities.logical_actors import chunks, logical_actor
+from workers.entities.logical_actors import chunks, listed_on, logical_actor
 from workers.entities.node_details import node_documents
 from workers.entities.nodes import node_of, node_row
 from workers.entities.placement_groups import placement_group_rows
 from workers.entities.stored_answers import answer_documents
 from workers.entities.submissions import submissions
-from workers.entities.workers import deaths, driver_row, worker_row
+from workers.entities.workers import deaths, driver_rows, worker_row
 from workers.event_files import Stored
 
 
@@ -50,7 +51,7 @@ def build(events: list[dict[str, Any]], stored: Stored, session: Session) -> Ent
     submitted = submissions(found[DRIVER_JOB], found[SUBMISSION_JOB], actors, log_events, stored.logs)
     workers = [
         *each(found[WORKER], lambda history: worker_row(history, ips), malformed),
-        *each(found[DRIVER_JOB], lambda history: driver_row(history, ips), malformed),
+        *driver_rows(found[DRIVER_JOB], stored.logs.keys, ips),
     ]
     rows = {
         "actors": _sorted([actor_row(actor) for actor in actors], "actor_id"),
@@ -64,8 +65,10 @@ def build(events: list[dict[str, Any]], stored: Stored, session: Session) -> Ent
     }
     shown = {actor.id: logical_actor(actor, ips.get(actor.address.node_id, "")) for actor in actors}
     on_nodes: dict[str, dict[str, dict[str, Any]]] = {}
+    by_id = {node.id: node for node in nodes}
+    driver_nodes = {history.id: hex_id(history.definition, "driverNodeId") for history in found[DRIVER_JOB].values()}
     for actor in actors:
-        for node_id in actor.nodes:
+        for node_id in listed_on(actor, by_id, driver_nodes):
             on_nodes.setdefault(node_id, {})[actor.id] = shown[actor.id]
     docs = {
         **answer_documents(stored.endpoints, facts, session),

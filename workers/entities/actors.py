@@ -28,7 +28,10 @@ class Address:
 
 @dataclass(slots=True)
 class Actor:
-    """One actor as GCS knows it at the end of the session. Times in ms since the epoch, 0 = not yet."""
+    """One actor as GCS knows it at the end of the session. Times in ms since the epoch, 0 = not yet.
+
+    `nodes` are those it was started on, `restarted_from` the node that it left at each restart, and when.
+    """
 
     id: str
     definition: dict[str, Any]
@@ -36,6 +39,7 @@ class Actor:
     address: Address = field(default_factory=Address)
     node_id: str = ""
     nodes: list[str] = field(default_factory=list)
+    restarted_from: list[tuple[str, int]] = field(default_factory=list)
     pid: int = 0
     repr_name: str = ""
     registered: int = 0
@@ -98,6 +102,7 @@ def _apply(actor: Actor, step: Transition) -> None:
             actor.start = step.ms
     elif step.state == "RESTARTING":
         _end_worker(actor, step, "")
+        actor.restarted_from.append((actor.node_id, step.ms))
         actor.restarts += 1
         reason = text(step.fields, "restartReason")
         actor.lineage_restarts += reason == "LINEAGE_RECONSTRUCTION"

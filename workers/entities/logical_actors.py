@@ -11,6 +11,7 @@ from typing import Any
 
 from workers.entities.actors import Actor, exit_detail
 from workers.entities.fields import amounts, part, text
+from workers.entities.nodes import Node
 
 ACTORS_PER_CHUNK = 200
 INDEX = "logical_actors/index"
@@ -59,6 +60,21 @@ def logical_actor(actor: Actor, ip: str) -> dict[str, Any]:
     if call_site := text(actor.definition, "callSite"):
         shown["callSite"] = call_site
     return shown
+
+
+def listed_on(actor: Actor, nodes: dict[str, Node], driver_nodes: dict[str, str]) -> list[str]:
+    """Nodes that live lists an actor under: those it was on, also former ones.
+
+    And its owner's, when its node died: GCS asks the owner's node for a new worker first and tells the dashboard so
+    (`gcs_actor_scheduler.SelectForwardingNode`). `driver_nodes` by job: the owner is not exported unless the actor died of it.
+    """
+    listed = list(actor.nodes)
+    if any(node_id in nodes and 0 < nodes[node_id].end <= ms for node_id, ms in actor.restarted_from):
+        owner_ip = text(part(actor.death_cause, "actorDiedErrorContext"), "ownerIpAddress")
+        owner = next((node.id for node in nodes.values() if node.ip == owner_ip), driver_nodes.get(actor.job_id))
+        if owner and owner not in listed:
+            listed.append(owner)
+    return listed
 
 
 def own_resources(required: dict[str, float]) -> dict[str, float]:

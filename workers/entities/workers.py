@@ -23,6 +23,7 @@ _TIMES = {
 _NOT_LAUNCHED = 2**64 - 1
 _EXIT = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*)", re.DOTALL)
 _DRIVER_SUFFIX = "f" * 48
+_DRIVER_LOG = re.compile(r"([0-9a-f]{56})/logs/python-core-driver-([0-9a-f]{8})f{48}_(\d+)\.log")
 
 
 def worker_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
@@ -50,10 +51,22 @@ def worker_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def driver_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
-    """A driver is a worker too, but only its job is exported: how it exited is not known."""
-    definition = history.definition
-    node_id = hex_id(definition, "driverNodeId")
+def driver_rows(drivers: Histories, log_names: Iterable[str], ips: dict[str, str]) -> list[dict[str, Any]]:
+    """Drivers are workers too, but no event says so: their jobs' events and, for Ray's own jobs, the names of their log files do.
+
+    How a driver exited is not known. `log_names` are keys below the session.
+    """
+    rows = {}
+    for key in log_names:
+        if match := _DRIVER_LOG.fullmatch(key):
+            rows[match[2]] = _driver_row(History(match[2]), match[1], int(match[3]), ips)
+    for history in drivers.values():
+        node_id = hex_id(history.definition, "driverNodeId")
+        rows[history.id] = _driver_row(history, node_id, number(history.definition, "driverPid"), ips)
+    return list(rows.values())
+
+
+def _driver_row(history: History, node_id: str, pid: int, ips: dict[str, str]) -> dict[str, Any]:
     created, finished = history.first("CREATED"), history.last("FINISHED")
     return {
         "worker_id": history.id + _DRIVER_SUFFIX,
@@ -62,7 +75,7 @@ def driver_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
         "exit_type": None,
         "node_id": node_id,
         "ip": ips.get(node_id, ""),
-        "pid": number(definition, "driverPid"),
+        "pid": pid,
         "exit_detail": None,
         "worker_launch_time_ms": _NOT_LAUNCHED,
         "worker_launched_time_ms": _NOT_LAUNCHED,

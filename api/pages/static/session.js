@@ -7,7 +7,7 @@ const MOST_LOSSES = 20;
 
 const ref = reference();
 const address = location.pathname.replace(/\/+$/, "");
-const names = { parse: "reading events", merge: "merging", render: "preparing answers", publish: "publishing", list: "listing files" };
+const names = { listing: "listing files", parsing: "reading events", merging: "merging events" };
 const started = Date.now();
 
 byId("name").textContent = `${kinds[ref.kind] ?? ref.kind} ${ref.name}`;
@@ -45,8 +45,9 @@ function bar(record) {
 
 function losses(record) {
   const lost = record.losses ?? [];
+  const total = record.loss_count ?? lost.length;
   const files = lost.slice(0, MOST_LOSSES).map((loss) => element("li", {}, element("code", {}, loss.file), `: ${loss.message}`));
-  if (lost.length > MOST_LOSSES) files.push(element("li", {}, `and ${number(lost.length - MOST_LOSSES)} more`));
+  if (total > files.length) files.push(element("li", {}, `and ${number(total - files.length)} more`));
   byId("losses").hidden = !lost.length;
   byId("losses").replaceChildren(
     element("p", {}, "These files could not be read, so the session is partial:"),

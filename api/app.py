@@ -1,0 +1,75 @@
+"""The API process: our own routes, pages, and the dashboard's routes twice, by the cookies' session and by the path's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from fastapi import FastAPI
+from starlette.routing import Mount
+
+from api import health
+from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
+from api.dashboard.app import Dashboard, dashboard_routes
+from api.dashboard.logs import routes as logs
+from api.errors import add_error_handlers
+from api.live.service import LiveSessions
+from api.pages import router as pages
+from api.request_log import RequestLog
+from api.sessions import routes as sessions
+from api.sessions.service import Sessions
+from shared.catalogue import Catalogue
+from shared.live.factory import open_live
+from shared.logs import set_up_logs
+from shared.queue import LoadQueue, make_celery
+from shared.settings import Settings
+from shared.snapshots.cache import BlockCache
+from shared.storage.factory import open_storage
+from shared.store.client import open_async_redis
+
+_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, stored, logs)
+# Calls of storage and queue that block; the rest is asynchronous.
+_THREADS = 64
+
+
+def create_app() -> FastAPI:
+    """The app with settings from the environment. Raises SettingsError."""
+    settings = Settings.from_environment()
+    set_up_logs(settings.log)
+    return create_app_with(settings)
+
+
+def create_app_with(settings: Settings) -> FastAPI:
+    """Connections are opened when the app starts, in its own event loop."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        storage = open_storage(settings.storage)
+        redis = open_async_redis(settings.redis)
+        queue = LoadQueue(make_celery(settings))
+        live = LiveSessions(*open_live(settings.live), settings.live)
+        await live.start()
+        app.state.storage, app.state.redis = storage, redis
+        app.state.cache = BlockCache(settings.api.block_cache)
+        app.state.sessions = Sessions(Catalogue(storage, settings.storage.catalogue_max_age), redis, queue, live, settings)
+        try:
+            yield
+        finally:
+            await live.aclose()
+            await redis.aclose()
+            queue.close()
+            storage.close()
+
+    app = FastAPI(title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
+    app.state.settings = settings
+    app.include_router(health.router)
+    app.include_router(sessions.router)
+    app.include_router(pages)
+    dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
+    app.router.routes.append(Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=dashboard))
+    app.router.default = dashboard
+    add_error_handlers(app)
+    app.add_middleware(RequestLog)
+    return app

@@ -1,0 +1,231 @@
+"""The dashboard's routes as one ASGI app, behind what is the same for all of them.
+
+Finds the session, waits a while for its load, passes requests of live sessions on, answers 304, packs bodies, and keeps
+whole answers in the replica's bounded cache: snapshots never change, so an answer is good for as long as its generation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import anyio
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import compression
+from api.dashboard.scope import DashboardScope, is_browser
+from api.errors import add_error_handlers, history_problem, problem
+from api.sessions.cookies import cookie_headers, reference_of
+from api.sessions.service import Entered, Sessions
+from shared.errors import HistoryError, SnapshotGone
+from shared.sessions import SessionRef
+from shared.settings import ApiSettings
+from shared.snapshots.cache import BlockCache
+from shared.snapshots.reader import SnapshotReader
+
+_Headers = list[tuple[bytes, bytes]]
+# A larger share of the cache is not given to one answer.
+_LARGEST_SHARE = 8
+_LOG_ANSWERS_KEPT = 60
+_READ_METHODS = ("GET", "HEAD")
+_PARTS = ("namespace", "kind", "name", "session")
+
+
+def dashboard_routes(routers: Sequence[APIRouter]) -> FastAPI:
+    """The routes alone; a path that live does not know gets live's answer for it."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for router in routers:
+        app.include_router(router)
+    add_error_handlers(app)
+
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("404: Not Found", 404)(scope, receive, send)
+
+    app.router.default = unknown
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A whole answer in one encoding."""
+
+    status: int
+    headers: _Headers
+    body: bytes
+
+
+class Dashboard:
+    """The ASGI app. `state` is the outer app's."""
+
+    def __init__(self, routes: ASGIApp, state: Any, settings: ApiSettings) -> None:
+        self._routes = routes
+        self._state = state
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await PlainTextResponse("404: Not Found", 404)(scope, receive, send)
+            return
+        try:
+            await self._respond(scope, receive, send)
+        except HistoryError as exc:
+            await history_problem(exc)(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        parts = scope.get("path_params", {})
+        by_path = "namespace" in parts
+        ref = SessionRef.of(*(parts[part] for part in _PARTS)) if by_path else reference_of(request.cookies)
+        sessions = cast("Sessions", self._state.sessions)
+        entered = await sessions.enter_loaded(ref, self._settings.dashboard_wait)
+        cookies: Sequence[tuple[bytes, bytes]] = () if by_path else cookie_headers(ref, self._settings.cookie_age)
+        if entered.cluster is not None:
+            # The proxy wants the path as it was sent, not below a mount.
+            outer = {**scope, "root_path": scope.get("app_root_path", "")}
+            response = await sessions.live.respond(Request(outer, receive), entered.cluster)
+            await response(outer, receive, _with_cookies(send, cookies))
+            return
+        if not entered.generation:
+            await self._still_loading(sessions, entered)(scope, receive, send)
+            return
+        if scope["method"] not in _READ_METHODS:
+            # Everything that changes a cluster; the frontend's own question for a token is a route.
+            await self._routes({**scope, "dashboard": self._scope(entered, request)}, receive, _with_cookies(send, cookies))
+            return
+        await sessions.note_use(entered)
+        try:
+            await self._answer(entered, request, _with_cookies(send, cookies))
+        except SnapshotGone:
+            sessions.forget(ref)
+            raise
+
+    def _scope(self, entered: Entered, request: Request) -> DashboardScope:
+        assert entered.session is not None  # noqa: S101 - a generation is a stored session's
+        reader = SnapshotReader(self._state.redis, entered.session.key, entered.generation, self._state.cache)
+        return DashboardScope(entered.session, entered.generation, reader, self._state.storage, is_browser(request.headers.raw))
+
+    def _still_loading(self, sessions: Sessions, entered: Entered) -> Response:
+        assert entered.session is not None  # noqa: S101
+        return problem(503, "loading", "the session is being loaded: ask again", retry_after=2, location=f"/sessions/{entered.session.ref}")
+
+    async def _answer(self, entered: Entered, request: Request, send: Send) -> None:
+        within = self._scope(entered, request)
+        scope = request.scope
+        key = _key(within, scope)
+        encoding = compression.choose(request.headers.get("accept-encoding", ""))
+        tag = f'"{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}{"-" + encoding if encoding else ""}"'
+        if tag.encode() in request.headers.get("if-none-match", "").encode():
+            await send({"type": "http.response.start", "status": 304, "headers": _tagged([], tag)})
+            await send({"type": "http.response.body"})
+            return
+        cache = cast("BlockCache", self._state.cache)
+        cache_key = (within.session.key, entered.generation, f"answer:{encoding}:{key}")
+        answer = cast("_Answer | None", cache.get(cache_key))
+        if answer is None:
+            capture = _Capture(send, tag, encoding, head=scope["method"] == "HEAD")
+            # As live: whatever answers GET answers HEAD.
+            method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
+            await self._routes({**scope, "method": method, "dashboard": within}, request.receive, capture)
+            answer = await capture.finish()
+            if answer is None:
+                return
+            if answer.status == 200 and len(answer.body) * _LARGEST_SHARE <= self._settings.block_cache and not capture.head:
+                cache.put(cache_key, answer, len(answer.body) + 1024)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+
+class _Capture:
+    """Takes a route's messages: a body of one piece is packed and given back as a whole, a stream is packed as it passes."""
+
+    def __init__(self, send: Send, tag: str, encoding: str, *, head: bool) -> None:
+        self._send = send
+        self._tag = tag
+        self._encoding = encoding
+        self.head = head
+        self._start: Message = {}
+        self._whole: bytes | None = None
+        self._packer: compression.Packer | None = None
+        self._streaming = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if message["type"] != "http.response.body":
+            await self._send(message)
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if not self._streaming and not more:
+            self._whole = body
+            return
+        if not self._streaming:
+            self._streaming = True
+            await self._begin_stream()
+        if self.head:
+            body = b""
+        elif self._packer is not None:
+            body = self._packer.compress(body) + (b"" if more else self._packer.flush())
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _begin_stream(self) -> None:
+        headers: _Headers = list(self._start.get("headers", []))
+        if self._encoding and not self.head and _packs(headers):
+            self._packer = compression.packer(self._encoding)
+            headers = _packed(headers, self._encoding)
+        await self._send({**self._start, "headers": _tagged(headers, self._tag) if self._start["status"] == 200 else headers})
+
+    async def finish(self) -> _Answer | None:
+        """The answer, if it was no stream."""
+        if self._whole is None:
+            return None
+        body, status = self._whole, int(self._start["status"])
+        headers: _Headers = list(self._start.get("headers", []))
+        if self._encoding and len(body) >= compression.SMALLEST and _packs(headers):
+            encoding = self._encoding
+            body = await anyio.to_thread.run_sync(compression.pack, body, encoding) if len(body) > 1 << 16 else compression.pack(body, encoding)
+            headers = _packed(headers, encoding)
+            headers.append((b"content-length", str(len(body)).encode()))
+        return _Answer(status, _tagged(headers, self._tag) if status == 200 else headers, body)
+
+
+def _key(within: DashboardScope, scope: Scope) -> str:
+    """What an answer depends on, besides its encoding."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    # Log files are read from the bucket on demand, and a collector's last upload may come late.
+    minute = int(time.time()) // _LOG_ANSWERS_KEPT if "/logs" in path else 0
+    return f"{within.session.key}|{within.generation}|{int(within.browser)}|{minute}|{path}?{scope['query_string'].decode('latin-1')}"
+
+
+def _packs(headers: _Headers) -> bool:
+    found = dict(headers)
+    return compression.packable(found.get(b"content-type", b"")) and b"content-encoding" not in found
+
+
+def _packed(headers: _Headers, encoding: str) -> _Headers:
+    return [(n, v) for n, v in headers if n != b"content-length"] + [(b"content-encoding", encoding.encode())]
+
+
+def _tagged(headers: _Headers, tag: str) -> _Headers:
+    known = {name for name, _ in headers}
+    added = {b"etag": tag.encode(), b"cache-control": b"private, no-cache", b"vary": b"Accept-Encoding, Cookie, User-Agent"}
+    return headers + [(name, value) for name, value in added.items() if name not in known]
+
+
+def _with_cookies(send: Send, cookies: Sequence[tuple[bytes, bytes]]) -> Send:
+    """Each use of a session by cookie renews the cookies."""
+    if not cookies:
+        return send
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), *cookies]}
+        await send(message)
+
+    return sending

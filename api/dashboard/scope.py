@@ -1,0 +1,49 @@
+"""What a dashboard route answers from: one published generation of one session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from shared.sessions import Session
+from shared.snapshots.reader import SnapshotReader
+from shared.storage.port import Storage
+
+# Ray: `dashboard/optional_utils.is_browser_request`.
+_BROWSER_HEADERS = frozenset(
+    {
+        b"referer",
+        b"origin",
+        b"sec-fetch-mode",
+        b"sec-fetch-dest",
+        b"sec-fetch-site",
+        b"sec-fetch-user",
+        b"access-control-request-method",
+        b"access-control-request-headers",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardScope:
+    """`browser`: values of `env_vars` must not be shown (Ray: `should_redact_runtime_env`)."""
+
+    session: Session
+    generation: str
+    snapshot: SnapshotReader
+    storage: Storage
+    browser: bool
+
+
+def is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Ray's guess whether a request came from a browser; names are lower-case."""
+    return any(name in _BROWSER_HEADERS or (name == b"user-agent" and value.startswith(b"Mozilla")) for name, value in headers)
+
+
+def _scope(request: Request) -> DashboardScope:
+    return cast("DashboardScope", request.scope["dashboard"])
+
+
+Scope = Annotated[DashboardScope, Depends(_scope)]

@@ -1,0 +1,81 @@
+"""Domain errors to HTTP: one table, RFC 9457 problem details with a stable `code`."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared import errors
+
+log = structlog.get_logger()
+
+STATUS: dict[type[errors.HistoryError], int] = {
+    errors.InvalidReference: 400,
+    errors.NoSessionChosen: 400,
+    errors.SessionNotFound: 404,
+    errors.ObjectNotFound: 404,
+    errors.SessionIsLive: 409,
+    errors.StaleGeneration: 409,
+    errors.SnapshotTooLarge: 507,
+    errors.StorageUnavailable: 503,
+    errors.StoreUnavailable: 503,
+    errors.KubernetesUnavailable: 503,
+    errors.SnapshotGone: 503,
+    errors.LoadFailed: 503,
+}
+_RETRY_AFTER: dict[type[errors.HistoryError], float] = {errors.SnapshotGone: 1}
+_RETRY_AFTER_OUTAGE = 5.0
+
+
+def problem(status: int, code: str, detail: str, *, retry_after: float | None = None, **more: Any) -> Response:
+    """`application/problem+json`; what is no answer yet, or no longer, is never kept by a cache."""
+    headers = {"Cache-Control": "no-store"}
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code, **more}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def history_problem(exc: errors.HistoryError) -> Response:
+    """The answer for a domain error."""
+    status = STATUS.get(type(exc), 500)
+    if isinstance(exc, errors.LoadFailed):
+        return problem(status, exc.code, str(exc), retry_after=exc.retry_after, cause=exc.cause_code)
+    if status >= 500:
+        log.warning("request failed", code=exc.code, error=str(exc))
+    return problem(status, exc.code, str(exc), retry_after=_RETRY_AFTER.get(type(exc), _RETRY_AFTER_OUTAGE) if status == 503 else None)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Every error of this app becomes problem details; a defect says no more than that it is one."""
+
+    async def history(_: Request, exc: Exception) -> Response:
+        return history_problem(exc if isinstance(exc, errors.HistoryError) else errors.HistoryError(str(exc)))
+
+    async def http(_: Request, exc: Exception) -> Response:
+        status = exc.status_code if isinstance(exc, HTTPException) else 500
+        phrase = HTTPStatus(status).phrase
+        answer = problem(status, phrase.lower().replace(" ", "_"), str(getattr(exc, "detail", phrase)))
+        answer.headers.update(getattr(exc, "headers", None) or {})
+        return answer
+
+    async def invalid(_: Request, exc: Exception) -> Response:
+        found = exc.errors() if isinstance(exc, RequestValidationError) else []
+        detail = "; ".join(f"{'.'.join(str(part) for part in error['loc'][1:])}: {error['msg']}" for error in found)
+        return problem(400, "invalid_request", detail or "the request is not valid")
+
+    async def defect(_: Request, exc: Exception) -> Response:
+        log.error("defect", exc_info=exc)
+        return problem(500, "internal_error", "an error of this server, recorded in its log")
+
+    app.add_exception_handler(errors.HistoryError, history)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, defect)

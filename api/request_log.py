@@ -1,0 +1,46 @@
+"""One log record per request, with a request id that every other record of it bears, too."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
+
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_QUIET = ("/livez", "/readz", "/metrics")
+
+
+class RequestLog:
+    """ASGI middleware. A request id of a proxy before us is kept, if it looks like one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given.decode() if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began, status = time.perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", request_id.encode())]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            write = log.debug if scope["path"] in _QUIET else log.info
+            ms = round((time.perf_counter() - began) * 1000, 1)
+            write("request", method=scope["method"], path=scope["path"], status=status, ms=ms)
+            structlog.contextvars.clear_contextvars()

@@ -1,0 +1,1 @@
+"""Our own routes: which sessions there are, entering one, its load status."""

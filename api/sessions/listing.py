@@ -1,0 +1,98 @@
+"""`/clusters` (KubeRay's) and `/sessions` (ours): what is stored and what runs, in one list."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.errors import InvalidReference
+from shared.live.port import LiveCluster
+from shared.sessions import KINDS, LIVE, Session, SessionRef
+
+STATES = ("absent", "queued", "loading", "loaded", "failed", "live")
+
+
+def cluster_rows(live: Sequence[LiveCluster], stored: Sequence[Session]) -> list[dict[str, Any]]:
+    """KubeRay's `ClusterInfo` list: live clusters first, then stored sessions, newest first each."""
+    rows = [_cluster_row(c.namespace, c.name, LIVE, c.created, c.owner_kind, c.owner_name) for c in live]
+    return rows + [_cluster_row(s.namespace, s.cluster, s.session, s.created, s.owner_kind, s.owner_name) for s in stored]
+
+
+def _cluster_row(namespace: str, cluster: str, session: str, created: datetime, kind: str | None, owner: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": cluster,
+        "namespace": namespace,
+        "sessionName": session,
+        "createTime": _rfc3339(created),
+        "createTimeStamp": int(created.timestamp()),
+    }
+    return row | {"ownerKind": kind, "ownerName": owner} if kind and owner else row
+
+
+def session_row(session: Session, state: str) -> dict[str, Any]:
+    """One row of `/sessions`."""
+    return _session_row(session.ref, session.cluster, session.created, state)
+
+
+def live_row(cluster: LiveCluster) -> dict[str, Any]:
+    kind, name = (cluster.owner_kind, cluster.owner_name) if cluster.owner_kind and cluster.owner_name else ("raycluster", cluster.name)
+    return _session_row(SessionRef(cluster.namespace, kind or "raycluster", name, LIVE), cluster.name, cluster.created, "live")
+
+
+def _session_row(ref: SessionRef, cluster: str, created: datetime, state: str) -> dict[str, Any]:
+    return {
+        "ref": str(ref),
+        "namespace": ref.namespace,
+        "kind": ref.kind,
+        "name": ref.name,
+        "cluster": cluster,
+        "session": ref.session,
+        "createTime": _rfc3339(created),
+        "live": state == "live",
+        "status": state,
+    }
+
+
+def wanted(row: dict[str, Any], query: str, namespace: str, kind: str) -> bool:
+    """Does a row pass the filters? `query` is looked for in the whole reference."""
+    return (
+        (not query or query.lower() in row["ref"].lower() or query.lower() in row["cluster"].lower())
+        and (not namespace or row["namespace"] == namespace)
+        and (not kind or row["kind"] == kind)
+    )
+
+
+def check_filters(kind: str, state: str) -> None:
+    """Raises InvalidReference for words that no row could have."""
+    if kind and kind not in KINDS:
+        raise InvalidReference(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
+    if state and state not in STATES:
+        raise InvalidReference(f"unknown state {state!r}: use one of {', '.join(STATES)}")
+
+
+def make_cursor(row: dict[str, Any]) -> str:
+    """Names the last row of a page: pages stay right while sessions come and go."""
+    live, created, ref = order(row)
+    return base64.urlsafe_b64encode(f"{int(live)}|{created}|{ref}".encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> tuple[bool, str, str]:
+    """What comes after it is smaller in `order`. Raises InvalidReference for a cursor that is not ours."""
+    try:
+        live, created, ref = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("|", 2)
+        datetime.fromisoformat(created)
+    except (binascii.Error, ValueError):
+        raise InvalidReference("the cursor is not one of this server's") from None
+    return live == "1", created, ref
+
+
+def order(row: dict[str, Any]) -> tuple[bool, str, str]:
+    """Sorts live first, then newest first, in reverse."""
+    return row["live"], row["createTime"], row["ref"]
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

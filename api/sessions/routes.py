@@ -1,0 +1,181 @@
+"""`/clusters`, `/sessions`, `/enter_cluster`, and the load status of one session."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, cast
+
+import anyio
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from redis.asyncio import Redis
+from sse_starlette import EventSourceResponse
+
+from api.sessions import listing
+from api.sessions.cookies import cookie_headers
+from api.sessions.service import Entered, Sessions
+from shared.errors import InvalidReference
+from shared.sessions import LIVE, SessionRef
+from shared.settings import Settings
+from shared.store.load_status import FINAL, states
+
+router = APIRouter()
+
+_SESSION = "/sessions/{namespace}/{kind}/{name}/{session}"
+_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9.]+)", re.IGNORECASE)
+_RETRY_AFTER = "1"
+_encode = msgspec.json.Encoder().encode
+
+
+def _sessions(request: Request) -> Sessions:
+    return cast("Sessions", request.app.state.sessions)
+
+
+def _settings(request: Request) -> Settings:
+    return cast("Settings", request.app.state.settings)
+
+
+@router.get("/clusters")
+async def clusters(request: Request) -> Response:
+    service = _sessions(request)
+    live = await service.live.listing()
+    stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
+    running = set((await service.live.running(live)).values()) if live else set()
+    rows = listing.cluster_rows(live, [session for session in stored if session.session not in running])
+    return _json(rows, headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/sessions")
+async def sessions(
+    request: Request,
+    q: str = "",
+    namespace: str = "",
+    kind: str = "",
+    state: str = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: str = "",
+) -> Response:
+    kind, state = kind.lower(), state.lower()
+    listing.check_filters(kind, state)
+    service = _sessions(request)
+    live = await service.live.listing()
+    stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
+    running = set((await service.live.running(live)).values()) if live else set()
+    stored = [session for session in stored if session.session not in running]
+    rows = [listing.live_row(cluster) for cluster in live] + [listing.session_row(session, "") for session in stored]
+    by_ref = {str(session.ref): session.key for session in stored}
+    rows = sorted((row for row in rows if listing.wanted(row, q, namespace, kind)), key=listing.order, reverse=True)
+    if state:
+        await _fill_states(request, rows, by_ref)
+        rows = [row for row in rows if row["status"] == state]
+    total = len(rows)
+    if cursor:
+        after = listing.read_cursor(cursor)
+        rows = [row for row in rows if listing.order(row) < after]
+    page = rows[:limit]
+    if not state:
+        await _fill_states(request, page, by_ref)
+    following = listing.make_cursor(page[-1]) if len(rows) > len(page) else None
+    return _json({"sessions": page, "next": following, "total": total}, headers={"Cache-Control": "no-cache"})
+
+
+async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dict[str, str]) -> None:
+    stored = [row for row in rows if not row["live"]]
+    redis = cast("Redis", request.app.state.redis)
+    for row, state in zip(stored, await states(redis, [by_ref[row["ref"]] for row in stored]), strict=True):
+        row["status"] = state
+
+
+@router.get("/enter_cluster/{namespace}/{kind}/{name}")
+@router.get("/enter_cluster/{namespace}/{kind}/{name}/{session}")
+async def enter_cluster(request: Request, namespace: str, kind: str, name: str, session: str = "") -> Response:
+    """KubeRay's way in. 200 and cookies when live or loaded, 202 while it is loaded."""
+    ref = SessionRef.of(namespace, kind, name, session)
+    service = _sessions(request)
+    entered = await service.enter_loaded(ref, _wait(request))
+    if entered.cluster is not None:
+        return _entered(request, SessionRef(namespace, ref.kind, name, LIVE), {"result": "success"})
+    found = _real_name(ref, entered)
+    if entered.generation:
+        return _entered(request, found, {"result": "success"})
+    location = f"/sessions/{found}"
+    body = {"result": "loading", "status": await service.status(found)}
+    return _entered(request, found, body, status=202, headers={"Location": location, "Retry-After": _RETRY_AFTER})
+
+
+def _real_name(ref: SessionRef, entered: Entered) -> SessionRef:
+    """The reference with its session's real name instead of `latest`."""
+    session = entered.session.session if entered.session else ref.session
+    return SessionRef(ref.namespace, ref.kind, ref.name, session)
+
+
+def _entered(request: Request, ref: SessionRef, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    named = {"result": body["result"], "name": ref.name, "namespace": ref.namespace, "session": ref.session, **body}
+    response = _json(named, status, headers={"Cache-Control": "no-store", **(headers or {})})
+    response.raw_headers.extend(cookie_headers(ref, _settings(request).api.cookie_age))
+    return response
+
+
+@router.get(_SESSION)
+async def load_status(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
+    """The record that clients poll."""
+    return _record(await _sessions(request).status(SessionRef.of(namespace, kind, name, session)))
+
+
+@router.post(_SESSION + "/load")
+async def load(request: Request, namespace: str, kind: str, name: str, session: str, *, force: bool = False) -> Response:
+    """Claim and enqueue; 200 when it is loaded already, unless `force` asks to load it anew."""
+    ref = SessionRef.of(namespace, kind, name, session)
+    service = _sessions(request)
+    entered = await service.enter(ref, force=force)
+    record = await service.status(_real_name(ref, entered))
+    return _record(record, 200 if entered.cluster or (entered.generation and not force) else 202, location=f"/sessions/{_real_name(ref, entered)}")
+
+
+@router.delete(_SESSION)
+async def evict(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
+    await _sessions(request).evict(SessionRef.of(namespace, kind, name, session))
+    return Response(status_code=204)
+
+
+@router.get(_SESSION + "/events")
+async def load_events(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
+    """The same record as server-sent events (`event: status`), until it is final."""
+    ref = SessionRef.of(namespace, kind, name, session)
+    service = _sessions(request)
+    await service.status(ref)  # what is wrong with the reference is said with a status code
+
+    async def changes() -> AsyncIterator[dict[str, str]]:
+        async for record in service.follow(ref):
+            yield {"event": "status", "data": _encode(record).decode()}
+
+    return EventSourceResponse(changes(), ping=15, headers={"Cache-Control": "no-store"})
+
+
+def _record(record: dict[str, Any], status: int = 200, location: str = "") -> Response:
+    headers = {"Cache-Control": "no-store"}
+    if location:
+        headers["Location"] = location
+    if record["state"] not in FINAL:
+        headers["Retry-After"] = _RETRY_AFTER
+    return _json(record, status, headers=headers)
+
+
+def _wait(request: Request) -> float:
+    """Seconds that the client would wait: `Prefer: wait=N` (RFC 7240) or `?wait=N`, at most the configured limit."""
+    given = request.query_params.get("wait")
+    if given is None:
+        found = _PREFER_WAIT.search(request.headers.get("prefer", ""))
+        given = found[1] if found else "0"
+    try:
+        seconds = float(given)
+    except ValueError:
+        raise InvalidReference(f"wait={given!r} is no number of seconds") from None
+    if not 0 <= seconds < float("inf"):
+        raise InvalidReference(f"wait={given!r} is no number of seconds")
+    return min(seconds, _settings(request).api.wait_limit)
+
+
+def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(_encode(body), status, headers, media_type="application/json")

@@ -1,0 +1,180 @@
+"""Entering sessions: finds them, tells live from dead, claims and enqueues loads, waits for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from cachetools import TTLCache
+from redis.asyncio import Redis
+
+from api.live.service import LiveSessions
+from shared.catalogue import Catalogue
+from shared.errors import LoadFailed, SessionNotFound, StoreUnavailable
+from shared.live.port import LiveCluster
+from shared.queue import LoadQueue
+from shared.sessions import LATEST, LIVE, Session, SessionRef
+from shared.settings import Settings
+from shared.store.claims import Claims
+from shared.store.client import redis_errors
+from shared.store import keys
+from shared.store.eviction import Uses
+from shared.store.load_status import LoadStatus, absent, read_status
+
+# A generation that was current so short a time ago is taken for current: a dashboard asks a dozen routes at once.
+_CURRENT_FOR = 1.0
+_FIRST_POLL, _LONGEST_POLL = 0.02, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """Where a reference led: to a live cluster, or to a stored session with a published generation, or with a load under way (none)."""
+
+    ref: SessionRef
+    session: Session | None = None
+    generation: str = ""
+    cluster: LiveCluster | None = None
+
+
+class Sessions:
+    """One per API process. Raises SessionNotFound, and StorageUnavailable, StoreUnavailable or KubernetesUnavailable for outages."""
+
+    def __init__(self, catalogue: Catalogue, redis: Redis, queue: LoadQueue, live: LiveSessions, settings: Settings) -> None:
+        self.catalogue = catalogue
+        self.live = live
+        self._redis = redis
+        self._queue = queue
+        self._claims = Claims(redis, settings.load)
+        self._uses = Uses(redis)
+        self._current: TTLCache[SessionRef, Entered] = TTLCache(4096, _CURRENT_FOR)
+
+    async def enter(self, ref: SessionRef, *, force: bool = False) -> Entered:
+        """A live cluster, a published generation, or a load that runs from now on. Raises LoadFailed while it may not be tried again."""
+        entered = self._current.get(ref)
+        if entered is not None and not force:
+            return entered
+        cluster = await self._live_cluster(ref)
+        if cluster is not None:
+            return Entered(ref, cluster=cluster)
+        session = await self._stored(ref)
+        if session is None:
+            return Entered(ref, cluster=await self._only_live(ref))
+        if self.live.enabled and ref.session != LATEST and not await self._is_loaded(session):
+            # A loaded session is dead for ever; any other may be the one that its cluster runs now.
+            cluster = await self.live.cluster_of(ref, session)
+            if cluster is not None:
+                return Entered(ref, session, cluster=cluster)
+        entered = Entered(ref, session, await self._claim(session, force=force))
+        if entered.generation:
+            self._current[ref] = entered
+        return entered
+
+    async def enter_loaded(self, ref: SessionRef, wait: float) -> Entered:
+        """The same, but holds on until the session is loaded or `wait` seconds have passed."""
+        deadline = time.monotonic() + wait
+        pause = _FIRST_POLL
+        while True:
+            entered = await self.enter(ref)
+            left = deadline - time.monotonic()
+            if entered.generation or entered.cluster or left <= 0:
+                return entered
+            await anyio.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_POLL)
+
+    async def note_use(self, entered: Entered) -> None:
+        """This generation is being read: it must not be the next one to be evicted, nor expire."""
+        if entered.session is not None:
+            await self._uses.note(entered.session.key, entered.generation)
+
+    def forget(self, ref: SessionRef) -> None:
+        """What this process took for current is not."""
+        self._current.pop(ref, None)
+
+    async def status(self, ref: SessionRef) -> dict[str, Any]:
+        """The load status record. A load that was cut off is taken over: somebody waits for it."""
+        return (await self._status(ref)).record
+
+    async def follow(self, ref: SessionRef) -> AsyncIterator[dict[str, Any]]:
+        """The record whenever it changes, until it is final."""
+        last: dict[str, Any] | None = None
+        while True:
+            status = await self._status(ref)
+            if status.record != last:
+                last = status.record
+                yield last
+            if status.final:
+                return
+            await anyio.sleep(_LONGEST_POLL)
+
+    async def evict(self, ref: SessionRef) -> None:
+        """Drop a session's snapshot; a running load of it stops."""
+        session = await self._stored(ref)
+        if session is None:
+            raise SessionNotFound(f"there is no stored session {ref}")
+        generation = await self._claims.drop(session.key)
+        if generation:
+            await self._uses.forget(session.key, generation)
+        self._current.clear()
+
+    async def _status(self, ref: SessionRef) -> LoadStatus:
+        session = None if ref.session == LIVE else await self._stored(ref)
+        if session is None or (ref.session == LATEST and self.live.enabled):
+            cluster = await self._live_cluster(ref) or (None if session else await self._only_live(ref))
+            if cluster is not None:
+                owner = Session(cluster.namespace, cluster.name, LIVE, cluster.owner_kind, cluster.owner_name)
+                return LoadStatus(absent(owner, "live"))
+            if session is None:
+                raise SessionNotFound(f"there is no session {ref}")
+        status = await read_status(self._redis, session)
+        if status.lost:
+            try:
+                await self._claim(session)
+            except LoadFailed:
+                pass  # the record says so
+            status = await read_status(self._redis, session)
+        if status.state in ("absent", "failed") and self.live.enabled and await self.live.cluster_of(ref, session) is not None:
+            return LoadStatus({**status.record, "state": "live"})
+        return status
+
+    async def _claim(self, session: Session, *, force: bool = False) -> str:
+        """The published generation, or "" while it is loaded. Enqueues what it claims. Raises LoadFailed."""
+        entry = await self._claims.enter(session.key, force=force)
+        if entry.claimed:
+            try:
+                await anyio.to_thread.run_sync(self._queue.send, session, entry.claimed)
+            except StoreUnavailable:
+                await self._claims.release(session.key, entry.claimed)
+                raise
+        if entry.outcome == "failed":
+            status = await read_status(self._redis, session)
+            error = status.record["error"] or {}
+            raise LoadFailed(error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after)
+        return entry.generation
+
+    async def _is_loaded(self, session: Session) -> bool:
+        with redis_errors():
+            return bool(await self._redis.exists(keys.loaded(session.key)))
+
+    async def _stored(self, ref: SessionRef) -> Session | None:
+        if ref.session == LIVE:
+            return None
+        try:
+            return await anyio.to_thread.run_sync(self.catalogue.resolve, ref)
+        except SessionNotFound:
+            if not self.live.enabled:
+                raise
+            return None
+
+    async def _live_cluster(self, ref: SessionRef) -> LiveCluster | None:
+        """For references that mean a running cluster if there is one."""
+        return await self.live.cluster_of(ref) if ref.session in (LIVE, LATEST) else None
+
+    async def _only_live(self, ref: SessionRef) -> LiveCluster:
+        """A session that the collector has not stored yet."""
+        cluster = await self.live.cluster_of(ref) if ref.session not in (LIVE, LATEST) else None
+        if cluster is None:
+            raise SessionNotFound(f"there is no session {ref}")
+        return cluster

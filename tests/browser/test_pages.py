@@ -1,0 +1,146 @@
+"""The pages in a browser, from the list of sessions to the Ray dashboard's own tasks.
+
+Needs Debian's chromium; the Ray dashboard's frontend comes from the `ray` wheel, as `ray-history dashboard fetch` takes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from tests.data.recorded import unpack
+from tests.running import load, running
+
+RAY_VERSION = "2.60.0"
+SESSION = "session_2026-11-23_19-00-40_785172_1"
+REF = f"default/raycluster/raycap/{SESSION}"
+TASKS_JOB = "03000000"
+STEP = 30_000
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack(tmp_path_factory.mktemp("recorded"), only="bucket") / "bucket"
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("dashboard")
+    command = [sys.executable, "-m", "cli", "dashboard", "fetch", RAY_VERSION, "--directory", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def server(bucket: Path, build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(bucket, tmp_path_factory.mktemp("up"), "--dashboard-dir", str(build)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium, "these tests need a browser: apt-get install chromium"
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def context(browser: Browser, request: pytest.FixtureRequest, server: str) -> Iterator[BrowserContext]:
+    """One that notes requests to other servers and what the content security policy refused."""
+    context = browser.new_context(base_url=server, color_scheme=request.param)
+    context.set_default_timeout(STEP)
+    trouble: list[str] = []
+    context.on("request", lambda sent: None if sent.url.startswith((server, "data:", "blob:")) else trouble.append(sent.url))
+    context.on("console", lambda said: trouble.append(said.text) if "Content Security Policy" in said.text else None)
+    context.on("weberror", lambda error: trouble.append(str(error.error)))
+    yield context
+    context.close()
+    assert trouble == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+@pytest.fixture
+def not_loaded(server: str) -> None:
+    httpx.delete(f"{server}/sessions/{REF}").raise_for_status()
+
+
+@pytest.mark.usefixtures("not_loaded")
+def test_from_the_sessions_by_the_loading_page_to_the_tasks(page: Page, context: BrowserContext) -> None:
+    page.goto("/")
+    row = page.get_by_role("row").filter(has_text=SESSION)
+    expect(row.get_by_text("not loaded")).to_be_visible(timeout=STEP)
+    row.get_by_role("link").click()
+    page.wait_for_url("**/dashboard/**")
+    expect(page.get_by_text("tasks-job").first).to_be_visible(timeout=STEP)
+    page.goto(f"/sessions/{REF}/dashboard/#/jobs/{TASKS_JOB}")
+    expect(page.get_by_text("Task Table").first).to_be_visible(timeout=STEP)
+    rows = httpx.get(f"{page.url.split('#')[0]}api/v0/tasks?filter_keys=job_id&filter_predicates=%3D&filter_values={TASKS_JOB}").json()
+    first = rows["data"]["result"]["result"][0]
+    page.get_by_text("Task Table").first.scroll_into_view_if_needed()
+    expect(page.get_by_text(first["name"]).first).to_be_visible(timeout=STEP)
+    again = context.new_page()
+    again.goto("/")
+    expect(again.get_by_role("row").filter(has_text=SESSION).get_by_text("loaded", exact=True)).to_be_visible(timeout=STEP)
+
+
+@pytest.mark.usefixtures("not_loaded")
+def test_a_bookmarked_dashboard_waits_on_the_loading_page(page: Page) -> None:
+    with page.expect_response(lambda answer: answer.url.endswith(f"/sessions/{REF}/")):
+        page.goto(f"/sessions/{REF}/dashboard/")
+    page.wait_for_url("**/dashboard/**")
+    expect(page.get_by_text("tasks-job").first).to_be_visible(timeout=STEP)
+
+
+def test_a_log_is_read_in_the_dashboard(page: Page, server: str) -> None:
+    load(server, REF)
+    nodes = httpx.get(f"{server}/sessions/{REF}/dashboard/api/v0/nodes").json()["data"]["result"]["result"]
+    head = next(node["node_id"] for node in nodes if node["is_head_node"])
+    page.goto(f"/sessions/{REF}/dashboard/#/logs/?nodeId={head}")
+    page.get_by_text("job-driver-tasks-job.log").first.click()
+    expect(page.get_by_text("Running entrypoint for job tasks-job").first).to_be_visible(timeout=STEP)
+
+
+def test_the_list_is_searched_by_keyboard(page: Page) -> None:
+    page.goto("/")
+    expect(page.get_by_role("row")).to_have_count(5, timeout=STEP)
+    page.keyboard.press("/")
+    page.keyboard.type("rj-demo")
+    expect(page.get_by_role("row")).to_have_count(2)
+    expect(page.get_by_role("status")).to_have_text("1 of 1 sessions")
+    assert page.url.endswith("?q=rj-demo")
+    page.reload()
+    expect(page.get_by_role("row")).to_have_count(2, timeout=STEP)
+    expect(page.get_by_role("link", name="rj-demo")).to_have_count(1)
+    page.get_by_label("State").select_option("failed")
+    expect(page.get_by_role("status")).to_have_text("No sessions found")
+
+
+@pytest.mark.parametrize(
+    ("ref", "status"), [("default/raycluster/nope/latest", 404), ("default/pod/raycap/latest", 400), ("default/raycluster/raycap/x", 400)]
+)
+def test_what_is_wrong_with_an_address_is_told(page: Page, ref: str, status: int) -> None:
+    answer = page.goto(f"/sessions/{ref}/")
+    assert answer
+    assert answer.status == status
+    expect(page.get_by_role("alert").first).not_to_be_empty(timeout=STEP)
+    expect(page.get_by_role("link", name="All sessions")).to_be_visible()
