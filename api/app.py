@@ -28,7 +28,7 @@ from shared.snapshots.cache import BlockCache
 from shared.storage.factory import open_storage
 from shared.store.client import open_async_redis
 
-_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, stored, logs)
+_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, logs, stored)
 # Calls of storage and queue that block; the rest is asynchronous.
 _THREADS = 64
 

@@ -65,7 +65,10 @@ def parse(run: LoadRun, storage: Storage, files: Iterable[ObjectInfo], ranges: R
 
 def merge_all_entities(run: LoadRun, storage: Storage, files: SessionFiles, events: list[dict[str, object]]) -> Entities:
     """Everything that is not a task, from its events, the stored snapshots and the log events."""
-    return build(events, read_stored(run, storage, files), run.session)
+    entities = build(events, read_stored(run, storage, files), run.session)
+    if entities.malformed:
+        run.progress(events_skipped=entities.malformed)
+    return entities
 
 
 def publish(run: LoadRun, entities: Entities, merged: list[TaskRange], skipped: Counter[str]) -> None:
@@ -106,6 +109,8 @@ def finish(
         run.put({name: data})
     tables["tasks"] = task_table(parts)
     losses, loss_count = run.losses()
+    if entities.malformed:
+        skipped["malformed"] += entities.malformed
     run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped), ray_version=entities.ray_version))
     run.publish()
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped))

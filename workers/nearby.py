@@ -1,4 +1,4 @@
-"""Other sessions of the same cluster: what one collector life did not store, another one may have (KubeRay polls some answers only once)."""
+"""Other sessions of the same cluster: what one collector life did not store, another may have (KubeRay polls some answers once)."""
 
 from __future__ import annotations
 

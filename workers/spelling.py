@@ -7,7 +7,20 @@ from typing import Any
 
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
 # Their keys are data, not field names.
-_MAPS = frozenset({"requiredResources", "labelSelector", "refIds", "labels", "resources", "metadata", "customFields", "envVars"})
+_MAPS = frozenset(
+    {
+        "requiredResources",
+        "labelSelector",
+        "refIds",
+        "labels",
+        "resources",
+        "metadata",
+        "customFields",
+        "envVars",
+        "unitResources",
+        "customResources",
+    }
+)
 
 
 def camel_case(value: Any) -> Any:

@@ -45,9 +45,9 @@ _decode_actor = msgspec.json.Decoder(_Actor).decode
 @router.get("/api/v0/tasks/summarize")
 async def summarize_tasks(request: Request, scope: Scope) -> Response:
     by = request.query_params.get("summary_by") or "func_name"
+    if by not in ("func_name", "task_name", "lineage"):
+        return answers.server_trouble()
     try:
-        if by not in ("func_name", "task_name", "lineage"):
-            raise UnansweredByLive(by)
         given = given_filters(request.query_params)
         source, others = split_filters(TASKS, given)
     except (BadFilter, UnansweredByLive):

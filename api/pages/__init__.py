@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.pages.frontend import Frontend
 from api.pages.routes import router
 
-__all__ = ["router"]
+__all__ = ["Frontend", "router"]

@@ -60,9 +60,7 @@ def _base(*names: str, nullable: str = "", absent: str = "", **types: ValueType)
 
 def _detail(*names: str, filterable: str = "", absent: str = "", **types: ValueType) -> tuple[Column, ...]:
     chosen, left_out = filterable.split(), absent.split()
-    return tuple(
-        Column(name, types.get(name, "json"), filterable=name in chosen, detail=True, absent=name in left_out) for name in names
-    )
+    return tuple(Column(name, types.get(name, "json"), filterable=name in chosen, detail=True, absent=name in left_out) for name in names)
 
 
 TASKS = Resource(
@@ -155,7 +153,9 @@ PLACEMENT_GROUPS = Resource(
     "placement_group_id",
     (
         *_base("placement_group_id", "name", "creator_job_id", "state"),
-        *_detail("bundles", "is_detached", "stats", "topology_strategy", "topology_assignments", filterable="is_detached", is_detached="bool"),
+        *_detail(
+            "bundles", "is_detached", "stats", "topology_strategy", "topology_assignments", filterable="is_detached", is_detached="bool"
+        ),
     ),
 )
 

@@ -49,7 +49,7 @@ def _matcher(column: Column, text: str, *, equal: bool) -> Callable[[Scalar], bo
         return (lambda value: value == wanted) if equal else (lambda value: value != wanted)
     folded = wanted.lower()
     if not equal:
-        return lambda value: value.lower() != folded if isinstance(value, str) else value != wanted
+        return lambda value: not isinstance(value, str) or value.lower() != folded
     # Live converts the text only once it meets a value of another type.
     return lambda value: value.lower() == folded if isinstance(value, str) else _equal(value, wanted)
 

@@ -10,7 +10,7 @@ from obstore.store import AzureStore, GCSStore
 
 from shared.errors import SettingsError
 from shared.settings import StorageSettings
-from shared.storage.rust import client_options, retry_config
+from shared.storage.rust import NO_RETRIES, client_options
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, GCSConfig
@@ -28,7 +28,7 @@ def gcs_store(settings: StorageSettings, bucket: str) -> GCSStore:
     if endpoint.startswith("http://"):  # an emulator: no token is ever sent in the clear
         config["skip_signature"] = True
     options = client_options(settings, urlsplit(endpoint).scheme)
-    return GCSStore(bucket, config=config, client_options=options, retry_config=retry_config(settings))
+    return GCSStore(bucket, config=config, client_options=options, retry_config=NO_RETRIES)
 
 
 def azure_store(settings: StorageSettings, container: str) -> AzureStore:
@@ -42,7 +42,7 @@ def azure_store(settings: StorageSettings, container: str) -> AzureStore:
         # https://{account}.blob.core.windows.net, or an emulator's http://host/{account}
         config.setdefault("account_name", parts.path.strip("/") or (parts.hostname or "").partition(".")[0])
     options = client_options(settings, urlsplit(endpoint).scheme)
-    return AzureStore(container, config=config, client_options=options, retry_config=retry_config(settings))
+    return AzureStore(container, config=config, client_options=options, retry_config=NO_RETRIES)
 
 
 def azure_connection(text: str) -> AzureConfig:

@@ -106,9 +106,10 @@ class LocalStorage:
             raise ObjectNotFound(f"{key}: not in {self!r}") from exc
         except OSError as exc:
             raise self._unavailable(exc) from exc
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ObjectNotFound(f"{key}: no file in {self!r}")
         with FileIO(descriptor) as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ObjectNotFound(f"{key}: no file in {self!r}")
             try:
                 yield file
             except OSError as exc:
@@ -147,7 +148,14 @@ def _sorted_entries(directory: Path) -> list[tuple[str, os.DirEntry[str]]]:
     """As their keys are sorted: by UTF-8 bytes, directories with their `/`."""
     try:
         with os.scandir(directory) as entries:
-            named = [(entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries]
+            named = [(entry.name + "/" if _is_directory(entry) else entry.name, entry) for entry in entries]
     except FileNotFoundError:
         return []
     return sorted(named, key=lambda pair: os.fsencode(pair[0]))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

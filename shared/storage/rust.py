@@ -28,16 +28,11 @@ def client_options(settings: StorageSettings, scheme: str) -> ClientConfig:
         "allow_http": scheme == "http",
         "timeout": timedelta(seconds=settings.storage_timeout),
         "connect_timeout": timedelta(seconds=min(settings.storage_timeout, 5.0)),
-        "read_timeout": timedelta(seconds=settings.storage_timeout / 2),
+        "read_timeout": timedelta(seconds=settings.storage_timeout / 3),
         "pool_max_idle_per_host": str(settings.storage_connections),
         "pool_idle_timeout": timedelta(seconds=60),
     }
 
 
-def retry_config(settings: StorageSettings) -> RetryConfig:
-    """Retries inside obstore: a few quick ones; what lasts longer is the adapter's."""
-    return {
-        "max_retries": 3,
-        "retry_timeout": timedelta(seconds=settings.storage_timeout / 2),
-        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
-    }
+# Retries are ours: they cover bodies, know when a store is down, and keep one deadline over all attempts.
+NO_RETRIES: RetryConfig = {"max_retries": 0}

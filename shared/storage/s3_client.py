@@ -15,7 +15,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from shared.settings import StorageSettings
-from shared.storage.rust import client_options, retry_config
+from shared.storage.rust import NO_RETRIES, client_options
 
 _CONNECT_TIMEOUT = 5.0
 _DEFAULT_REGION = "us-east-1"
@@ -59,7 +59,7 @@ def _config(settings: StorageSettings, timeout: float) -> Config:
     return Config(
         connect_timeout=min(timeout, _CONNECT_TIMEOUT),
         # A stalled connection is given up early enough for another attempt within the deadline.
-        read_timeout=timeout / 2,
+        read_timeout=timeout / 3,
         max_pool_connections=settings.storage_connections,
         retries={"total_max_attempts": 1},
         tcp_keepalive=True,
@@ -112,5 +112,5 @@ def bulk_store(session: boto3.session.Session, client: BaseClient, settings: Sto
         virtual_hosted_style_request=not by_path,
         credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_KEPT),
         client_options=options,
-        retry_config=retry_config(settings),
+        retry_config=NO_RETRIES,
     )

@@ -200,8 +200,9 @@ class ApiServer:
 
     async def _proxy(self, request: Request, match: re.Match[str]) -> Response:
         """As the API server does: `Authorization` was for itself and is taken away."""
-        port = self.services.get(f"{match['namespace']}/{match['name']}")
-        if port is None:
+        service, _, port_name = match["name"].partition(":")
+        port = self.services.get(f"{match['namespace']}/{service}")
+        if port is None or port_name != "dashboard":
             return _status(503, "ServiceUnavailable", f'no endpoints available for service "{match["name"]}"')
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         client = httpx.AsyncClient(timeout=30, trust_env=False)

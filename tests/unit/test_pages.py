@@ -11,11 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
 
-from api.pages import router
+from api.pages import Frontend, router
 from shared.errors import SessionNotFound, StoreUnavailable
 from shared.sessions import SessionRef
-from shared.settings import ApiSettings, LoadSettings, LogSettings, RedisSettings, Settings, StorageSettings
+from shared.settings import ApiSettings
 
 SESSION = "/sessions/default/raycluster/raycap/session_2026-11-23_19-00-40_785172_1"
 STATIC = Path(__file__).parents[2] / "api" / "pages" / "static"
@@ -50,25 +52,40 @@ def build(tmp_path: Path) -> Path:
     return tmp_path / "build"
 
 
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    monkeypatch.delenv("RAY_HISTORY_DASHBOARD_DIR", raising=False)
+def _app(dashboard_dir: str) -> FastAPI:
+    """As `api.app` puts it together; the dashboard's routes answer 418."""
     app = FastAPI()
-    app.include_router(router)
-    app.state.settings = Settings(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(), LogSettings())
     app.state.sessions = _Sessions()
+    app.include_router(router)
+    frontend = Frontend(PlainTextResponse("the dashboard's own", 418), app.state, ApiSettings(dashboard_dir=dashboard_dir))
+    app.router.routes.append(Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=frontend))
     return app
+
+
+def _client(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://history", headers=BROWSER)
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    return _app("")
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://history", headers=BROWSER) as client:
+    async with _client(app) as client:
         yield client
 
 
 @pytest.fixture
-def with_build(app: FastAPI, build: Path) -> None:
-    app.state.settings = Settings(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(dashboard_dir=str(build)), LogSettings())
+def app_with_build(build: Path) -> FastAPI:
+    return _app(str(build))
+
+
+@pytest.fixture
+async def client_with_build(app_with_build: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with _client(app_with_build) as client:
+        yield client
 
 
 class _Addresses(HTMLParser):
@@ -162,33 +179,53 @@ async def test_a_browser_waits_for_the_load_on_the_loading_page(app: FastAPI, cl
     assert str(answer.url.join(answer.headers["location"])) == f"http://history{SESSION}/"
 
 
-@pytest.mark.usefixtures("with_build")
-@pytest.mark.parametrize("state", ["loaded", "live"])
-async def test_the_build_is_served_below_a_session(app: FastAPI, client: httpx.AsyncClient, state: str) -> None:
-    app.state.sessions.answer = state
-    page = await client.get(SESSION + "/dashboard/")
+async def test_the_build_is_served_below_a_session(client_with_build: httpx.AsyncClient) -> None:
+    page = await client_with_build.get(SESSION + "/dashboard/")
     assert "main.1.js" in page.text
     assert page.headers["cache-control"] == "no-cache"
-    script = await client.get(page.url.join("./static/js/main.1.js"))
+    script = await client_with_build.get(page.url.join("./static/js/main.1.js"))
     assert (script.status_code, script.text) == (200, "run()")
     assert "immutable" in script.headers["cache-control"]
-    assert (await client.get(page.url.join("./favicon.ico"))).text == "icon"
-    assert (await client.get(page.url.join("speedscope-1.5.3/index.html"))).text == "<p>flames</p>"
+    assert (await client_with_build.get(page.url.join("./favicon.ico"))).text == "icon"
+    assert (await client_with_build.get(page.url.join("speedscope-1.5.3/index.html"))).text == "<p>flames</p>"
+    head = await client_with_build.head(SESSION + "/dashboard/")
+    assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.usefixtures("with_build")
+async def test_a_live_session_has_the_pages_of_its_own_head(app_with_build: FastAPI, client_with_build: httpx.AsyncClient) -> None:
+    app_with_build.state.sessions.answer = "live"
+    assert (await client_with_build.get(SESSION + "/dashboard/")).status_code == 418
+    assert (await client_with_build.get(SESSION + "/dashboard/static/js/of_another_version.js")).status_code == 418
+
+
+@pytest.mark.parametrize("path", ["api/version", "nodes?view=summary", "static/nope.js", "index.html", "asset-manifest.json"])
+async def test_what_the_frontend_is_not_made_of_is_passed_on(client_with_build: httpx.AsyncClient, path: str) -> None:
+    assert (await client_with_build.get(f"{SESSION}/dashboard/{path}")).status_code == 418
+
+
+async def test_what_is_not_read_is_passed_on(client_with_build: httpx.AsyncClient) -> None:
+    assert (await client_with_build.post(f"{SESSION}/dashboard/")).status_code == 418
+
+
 @pytest.mark.parametrize(
-    "path", ["static/nope.js", "static/%2e%2e/%2e%2e/secret", "static/link", "static/js", "static/%00", "static/" + "x" * 5000]
+    "path", ["static/%2e%2e/%2e%2e/secret", "static/../../secret", "static/link", "static/js", "static/%00", "static/" + "x" * 5000]
 )
-async def test_nothing_but_the_build_s_files_is_served(client: httpx.AsyncClient, path: str) -> None:
-    assert (await client.get(f"{SESSION}/dashboard/{path}")).status_code == 404
+async def test_nothing_but_the_build_s_files_is_served(client_with_build: httpx.AsyncClient, path: str) -> None:
+    answer = await client_with_build.get(f"{SESSION}/dashboard/{path}")
+    assert answer.status_code in (404, 418)
+    assert "outside" not in answer.text
 
 
 @pytest.mark.parametrize("address", ["/pages/nope.js", "/pages/..%2Froutes.py", "/pages/%2e%2e", SESSION + "/dashboard/static/api/app.py"])
 async def test_without_a_build_there_are_only_our_pages(client: httpx.AsyncClient, address: str) -> None:
-    assert (await client.get(address)).status_code == 404
+    assert (await client.get(address)).status_code in (404, 418)
 
 
 async def test_there_is_an_icon_everywhere(client: httpx.AsyncClient) -> None:
     for address in ("/favicon.ico", SESSION + "/dashboard/favicon.ico"):
         assert (await client.get(address)).headers["content-type"] == "image/svg+xml"
+
+
+async def test_the_dashboard_s_address_needs_no_slash(client: httpx.AsyncClient) -> None:
+    answer = await client.get(SESSION + "/dashboard")
+    assert str(answer.url.join(answer.headers["location"])) == f"http://history{SESSION}/dashboard/"

@@ -10,7 +10,6 @@ from workers.entities.actors import actor_of, actor_row
 from workers.entities.cluster_facts import cluster_facts
 from workers.entities.cluster_status import cluster_status
 from workers.entities.ends import TaskEnds
-from workers.entities.fields import hex_id
 from workers.entities.histories import ACTOR, DRIVER_JOB, NODE, PLACEMENT_GROUP, SUBMISSION_JOB, WORKER, Malformed, each, histories
 from workers.entities.jobs import job_rows
 from workers.entities.log_events import cluster_event_rows, event_documents, read_log_events
@@ -20,7 +19,7 @@ from workers.entities.nodes import node_of, node_row
 from workers.entities.placement_groups import placement_group_rows
 from workers.entities.stored_answers import answer_documents
 from workers.entities.submissions import submissions
-from workers.entities.workers import deaths, driver_rows, worker_row
+from workers.entities.workers import deaths, driver_node, driver_rows, worker_row
 from workers.event_files import Stored
 
 
@@ -43,31 +42,31 @@ def build(events: list[dict[str, Any]], stored: Stored, session: Session) -> Ent
     """`events` are decoded (camelCase), in any order, and may be repeated. Malformed ones never fail a load."""
     malformed = Malformed()
     found = histories(events, malformed)
-    nodes = each(found[NODE], node_of, malformed)
+    nodes = each(found[NODE].values(), node_of, malformed)
     ips = {node.id: node.ip for node in nodes}
-    actors = each(found[ACTOR], actor_of, malformed)
+    actors = each(found[ACTOR].values(), actor_of, malformed)
     log_events = read_log_events(stored.log_events, malformed)
     facts = cluster_facts(stored.endpoints, stored.nearby_metadata, stored.logs, nodes)
     submitted = submissions(found[DRIVER_JOB], found[SUBMISSION_JOB], actors, log_events, stored.logs)
     workers = [
-        *each(found[WORKER], lambda history: worker_row(history, ips), malformed),
-        *driver_rows(found[DRIVER_JOB], stored.logs.keys, ips),
+        *each(found[WORKER].values(), lambda history: worker_row(history, ips), malformed),
+        *driver_rows(found[DRIVER_JOB], stored.logs.keys, ips, malformed),
     ]
     rows = {
-        "actors": _sorted([actor_row(actor) for actor in actors], "actor_id"),
+        "actors": _sorted(each(actors, actor_row, malformed), "actor_id"),
         "nodes": _sorted([node_row(node) for node in nodes], "node_id"),
         "workers": _sorted(workers, "worker_id"),
         "jobs": _sorted(job_rows(found[DRIVER_JOB], submitted, ips, session, malformed), "job_id"),
-        "placement_groups": _sorted(
-            placement_group_rows(stored.endpoints, found[PLACEMENT_GROUP], malformed), "placement_group_id"
-        ),
+        "placement_groups": _sorted(placement_group_rows(stored.endpoints, found[PLACEMENT_GROUP], malformed), "placement_group_id"),
         "cluster_events": cluster_event_rows(log_events, facts.offset),
     }
-    shown = {actor.id: logical_actor(actor, ips.get(actor.address.node_id, "")) for actor in actors}
+    shown = dict(each(actors, lambda actor: (actor.id, logical_actor(actor, ips.get(actor.address.node_id, ""))), malformed))
     on_nodes: dict[str, dict[str, dict[str, Any]]] = {}
     by_id = {node.id: node for node in nodes}
-    driver_nodes = {history.id: hex_id(history.definition, "driverNodeId") for history in found[DRIVER_JOB].values()}
+    driver_nodes = dict(each(found[DRIVER_JOB].values(), lambda job: (job.id, driver_node(job)), malformed))
     for actor in actors:
+        if actor.id not in shown:
+            continue
         for node_id in listed_on(actor, by_id, driver_nodes):
             on_nodes.setdefault(node_id, {})[actor.id] = shown[actor.id]
     docs = {

@@ -106,7 +106,10 @@ def _head_offset(gcs_log: str, nodes: Iterable[Node]) -> timedelta:
     start = min((node.start for node in nodes if node.is_head and node.start), default=0)
     if first is None or not start:
         return timedelta()
-    local = datetime.strptime(first[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    try:
+        local = datetime.strptime(first[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return timedelta()
     return round((local - datetime.fromtimestamp(start / 1000, UTC)) / _QUARTER) * _QUARTER
 
 

@@ -23,9 +23,10 @@ _TEARDOWN_MS = 120_000
 def cluster_status(logs: LogPieces, nodes: Iterable[Node], offset: timedelta) -> str:
     """The last report, or the last one before the cluster was taken down. `offset` is that of the head's clock from UTC."""
     reports = [
-        (_ms(match[2], offset), match[1].rstrip("\n"))
+        (ms, match[1].rstrip("\n"))
         for text in logs.tails(logs.named("monitor.log"), _TAIL_BYTES).values()
         for match in _REPORT.finditer(text)
+        if (ms := _ms(match[2], offset)) is not None
     ]
     if not reports:
         return NO_STATUS
@@ -47,6 +48,9 @@ def taken_down(nodes: Iterable[Node], last_report: int) -> int | None:
     return min(ended, default=None)
 
 
-def _ms(local: str, offset: timedelta) -> int:
-    moment = datetime.strptime(local, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) - offset
+def _ms(local: str, offset: timedelta) -> int | None:
+    try:
+        moment = datetime.strptime(local, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) - offset
+    except (ValueError, OverflowError):
+        return None
     return int(moment.timestamp() * 1000)

@@ -32,7 +32,7 @@ def number(event: dict[str, Any], name: str) -> int:
     """An integer, which proto3 JSON writes as text when it is 64 bits wide. 0 for anything else."""
     value = event.get(name)
     try:
-        return int(value) if value else 0  # type: ignore[call-overload, no-any-return]
+        return int(value) if value else 0
     except (TypeError, ValueError):
         return 0
 

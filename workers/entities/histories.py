@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -120,15 +120,22 @@ def _in_order(steps: list[Transition]) -> list[Transition]:
     return sorted(once.values(), key=lambda step: step.ns)
 
 
+class HasId(Protocol):
+    """An entity at any stage."""
+
+    id: str
+
+
+Entity = TypeVar("Entity", bound=HasId)
 Made = TypeVar("Made")
 
 
-def each(found: Histories, make: Callable[[History], Made], malformed: Malformed) -> list[Made]:
+def each(found: Iterable[Entity], make: Callable[[Entity], Made], malformed: Malformed) -> list[Made]:
     """What `make` makes of each entity; those that it can't make anything of are skipped and counted."""
     made = []
-    for history in found.values():
+    for entity in found:
         try:
-            made.append(make(history))
+            made.append(make(entity))
         except MALFORMED as exc:
-            malformed(history.id, exc)
+            malformed(entity.id, exc)
     return made

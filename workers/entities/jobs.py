@@ -12,7 +12,7 @@ import msgspec
 
 from shared.sessions import Session
 from workers.entities.fields import hex_id, number, part, text
-from workers.entities.histories import MALFORMED, Histories, History, Malformed
+from workers.entities.histories import Histories, History, Malformed, each
 from workers.entities.submissions import Submission, submission_of
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -40,19 +40,11 @@ def job_rows(
     drivers: Histories, submitted: Iterable[Submission], ips: dict[str, str], session: Session, malformed: Malformed
 ) -> list[dict[str, Any]]:
     """Submitted jobs first, as live lists them; `ips` by node id."""
-    rows = []
-    for job in submitted:
-        try:
-            rows.append(_submitted(job, ips, session))
-        except MALFORMED as exc:
-            malformed(job.id, exc)
-    for driver in sorted(drivers.values(), key=lambda driver: driver.id):
-        try:
-            if not submission_of(driver):
-                rows.append(_unsubmitted(driver, ips))
-        except MALFORMED as exc:
-            malformed(driver.id, exc)
-    return rows
+    unsubmitted = [driver for driver in sorted(drivers.values(), key=lambda driver: driver.id) if not submission_of(driver)]
+    return [
+        *each(submitted, lambda job: _submitted(job, ips, session), malformed),
+        *each(unsubmitted, lambda driver: _unsubmitted(driver, ips), malformed),
+    ]
 
 
 def _unsubmitted(driver: History, ips: dict[str, str]) -> dict[str, Any]:

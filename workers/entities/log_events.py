@@ -63,7 +63,7 @@ def cluster_event_rows(events: list[dict[str, Any]], offset: timedelta) -> list[
     return [
         {
             "severity": text(event, "severity"),
-            "time": str(datetime.fromtimestamp(number(event, "timestamp"), UTC).replace(tzinfo=None) + offset),
+            "time": _on_clock(number(event, "timestamp"), offset),
             "source_type": text(event, "source_type"),
             "message": text(event, "message"),
             "event_id": text(event, "event_id"),
@@ -71,3 +71,10 @@ def cluster_event_rows(events: list[dict[str, Any]], offset: timedelta) -> list[
         }
         for event in events
     ]
+
+
+def _on_clock(seconds: int, offset: timedelta) -> str:
+    try:
+        return str(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) + offset)
+    except (ValueError, OverflowError, OSError):
+        return ""

@@ -15,6 +15,8 @@ from workers.entities.nodes import Node
 
 ACTORS_PER_CHUNK = 200
 INDEX = "logical_actors/index"
+# GCS notes a node's death and its actors' restarts within moments, in any order.
+_NOTICED_MS = 1000
 # Ray: PLACEMENT_GROUP_{INDEXED_BUNDLED,WILDCARD}_RESOURCE_PATTERN.
 _IN_BUNDLE = re.compile(r"(.+)_group_(\d+)_([0-9a-zA-Z]+)")
 _IN_GROUP = re.compile(r"(.+)_group_([0-9a-zA-Z]+)")
@@ -69,7 +71,7 @@ def listed_on(actor: Actor, nodes: dict[str, Node], driver_nodes: dict[str, str]
     (`gcs_actor_scheduler.SelectForwardingNode`). `driver_nodes` by job: the owner is not exported unless the actor died of it.
     """
     listed = list(actor.nodes)
-    if any(node_id in nodes and 0 < nodes[node_id].end <= ms for node_id, ms in actor.restarted_from):
+    if any(node_id in nodes and 0 < nodes[node_id].end <= ms + _NOTICED_MS for node_id, ms in actor.restarted_from):
         owner_ip = text(part(actor.death_cause, "actorDiedErrorContext"), "ownerIpAddress")
         owner = next((node.id for node in nodes.values() if node.ip == owner_ip), driver_nodes.get(actor.job_id))
         if owner and owner not in listed:

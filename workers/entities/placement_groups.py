@@ -21,7 +21,7 @@ _SCHEDULING_STATES = {"SCHEDULING_REMOVED": "REMOVED"}
 
 def placement_group_rows(endpoints: dict[str, bytes], found: Histories, malformed: Malformed) -> list[dict[str, Any]]:
     rows = {row["placement_group_id"]: row for row in _stored_rows(endpoints, malformed)}
-    for row in each(found, _row, malformed):
+    for row in each(found.values(), _row, malformed):
         rows[row["placement_group_id"]] = _newer(rows.get(row["placement_group_id"], {}), row)
     return list(rows.values())
 
@@ -37,7 +37,7 @@ def _stored_rows(endpoints: dict[str, bytes], malformed: Malformed) -> Iterable[
         except (msgspec.DecodeError, *MALFORMED) as exc:
             malformed(path, exc)
             continue
-        rows = [row for row in parts(answer, "result") if text(row, "placement_group_id")]
+        rows = [row for row in parts(answer, "result") if isinstance(row.get("placement_group_id"), str)]
         best = max(best, rows, key=lambda candidate: sum(map(len, candidate)))
     return best
 

@@ -118,11 +118,11 @@ def _read_logs(jobs: Sequence[Submission], logs: LogPieces) -> None:
     ends = logs.tails([key for job in failed for key in _supervisor_logs(job, logs)], _SUPERVISOR_BYTES)
     for job in failed:
         _apply_exit(job, [ends[key] for key in _supervisor_logs(job, logs) if key in ends])
-    crashed = {job.id: key for job in failed if job.exit_code and (key := job.log_nodes.get(job.node_id))}
+    crashed = {job.id: driver_log for job in failed if job.exit_code and (driver_log := job.log_nodes.get(job.node_id))}
     tails = logs.tails(list(crashed.values()), _TAIL_BYTES)
     for job in failed:
-        if (tail := tails.get(crashed.get(job.id, ""))) is not None:
-            job.log_tail = "".join(tail.splitlines(keepends=True)[-_TAIL_LINES:])[-_TAIL_CHARS:]
+        if (last := tails.get(crashed.get(job.id, ""))) is not None:
+            job.log_tail = "".join(last.splitlines(keepends=True)[-_TAIL_LINES:])[-_TAIL_CHARS:]
 
 
 def _supervisor_logs(job: Submission, logs: LogPieces) -> list[str]:
@@ -140,4 +140,3 @@ def _apply_exit(job: Submission, supervisor_logs: Iterable[str]) -> None:
 
 def _node_of(key: str) -> str:
     return key.partition("/")[0]
-

@@ -9,7 +9,7 @@ from typing import Any
 from workers.entities.actors import Actor
 from workers.entities.ends import WorkerDeath
 from workers.entities.fields import hex_id, number, part, text
-from workers.entities.histories import Histories, History, Transition
+from workers.entities.histories import Histories, History, Malformed, Transition, each
 
 # proto WorkerExitType
 EXIT_TYPES = ("SYSTEM_ERROR", "INTENDED_SYSTEM_EXIT", "USER_ERROR", "INTENDED_USER_EXIT", "NODE_OUT_OF_MEMORY")
@@ -51,7 +51,7 @@ def worker_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def driver_rows(drivers: Histories, log_names: Iterable[str], ips: dict[str, str]) -> list[dict[str, Any]]:
+def driver_rows(drivers: Histories, log_names: Iterable[str], ips: dict[str, str], malformed: Malformed) -> list[dict[str, Any]]:
     """Drivers are workers too, but no event says so: their jobs' events and, for Ray's own jobs, the names of their log files do.
 
     How a driver exited is not known. `log_names` are keys below the session.
@@ -59,11 +59,15 @@ def driver_rows(drivers: Histories, log_names: Iterable[str], ips: dict[str, str
     rows = {}
     for key in log_names:
         if match := _DRIVER_LOG.fullmatch(key):
-            rows[match[2]] = _driver_row(History(match[2]), match[1], int(match[3]), ips)
-    for history in drivers.values():
-        node_id = hex_id(history.definition, "driverNodeId")
-        rows[history.id] = _driver_row(history, node_id, number(history.definition, "driverPid"), ips)
-    return list(rows.values())
+            row = _driver_row(History(match[2]), match[1], int(match[3]), ips)
+            rows[row["worker_id"]] = row
+    of_jobs = each(drivers.values(), lambda job: _driver_row(job, driver_node(job), number(job.definition, "driverPid"), ips), malformed)
+    return list((rows | {row["worker_id"]: row for row in of_jobs}).values())
+
+
+def driver_node(job: History) -> str:
+    """The node of a job's driver; "" if its definition was lost."""
+    return hex_id(job.definition, "driverNodeId")
 
 
 def _driver_row(history: History, node_id: str, pid: int, ips: dict[str, str]) -> dict[str, Any]:
