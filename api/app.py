@@ -15,6 +15,7 @@ from api.dashboard.app import Dashboard, dashboard_routes
 from api.dashboard.logs import routes as logs
 from api.errors import add_error_handlers
 from api.live.service import LiveSessions
+from api.pages import Frontend
 from api.pages import router as pages
 from api.request_log import RequestLog
 from api.sessions import routes as sessions
@@ -68,7 +69,7 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(pages)
     dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
-    app.router.routes.append(Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=dashboard))
+    app.router.routes.append(Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api)))
     app.router.default = dashboard
     add_error_handlers(app)
     app.add_middleware(RequestLog)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import Failed
-from cli.up import _default_data_dir
+from cli.up import default_data_dir
 
 app = typer.Typer(no_args_is_help=False, help="The Ray dashboard's own web pages, to be served under each session.")
 
@@ -49,7 +49,7 @@ def fetch(
     """
     if not _VERSION.fullmatch(ray_version):
         raise typer.BadParameter(f"{ray_version!r} is no version of Ray: expected one like 2.60.0")
-    kept = (directory or _default_data_dir() / "dashboard").expanduser().absolute()
+    kept = (directory or default_data_dir() / "dashboard").expanduser().absolute()
     target = kept / ray_version
     if not _is_build(target):
         try:

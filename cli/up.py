@@ -62,7 +62,7 @@ def up(
     preflight.check_dashboard(settings.api.dashboard_dir)
     address = settings.api.host
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))
-    with preflight.data_directory((data_dir or _default_data_dir()).expanduser().absolute()) as directory:
+    with preflight.data_directory((data_dir or default_data_dir()).expanduser().absolute()) as directory:
         _run(
             directory,
             address,
@@ -128,6 +128,6 @@ def _set(name: str, value: object) -> None:
         os.environ[f"RAY_HISTORY_{name}"] = str(value)
 
 
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "ray-history"

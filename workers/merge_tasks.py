@@ -5,9 +5,10 @@ Mirrors Ray 2.60's `dashboard/modules/task_events/task_event_storage.py` and `ra
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, lt
 
 from shared.ray.ids import to_hex
 from shared.ray.times import ms_text
@@ -25,7 +26,7 @@ _BASE64_TASK_ID = 32
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt of one task. Ids are as in the events; `states` maps a state to ms since the epoch, as digits."""
+    """One attempt of one task. Its id is in hex, others are as in the events; `states` maps a state to ms since the epoch, as digits."""
 
     task_id: str
     number: int
@@ -54,45 +55,64 @@ class Hexer:
         return known
 
 
-def merge(events: Iterable[Event], ends: TaskEnds, hexer: Hexer) -> Iterator[Attempt]:
-    """Attempts that have a definition, as live lists them, in no particular order. Events without a task id are ignored."""
-    groups: dict[tuple[str, int], list[Event]] = {}
+def merge(events: Iterable[Event], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> Iterator[Attempt]:
+    """Attempts that have a definition, as live lists them, in no particular order. Events without a task are ignored.
+
+    Attempts with an id or a time that is none are left out; `rejected` gets the reason.
+    """
+    # By task id alone for first attempts, which nearly all are: a tuple for each event would cost more than the rest of this loop.
+    groups: dict[str | tuple[str, int], list[Event]] = {}
+    named: list[tuple[str, int, list[Event]]] = []
     for event in events:
         lifecycle = event.taskLifecycleEvent
         if lifecycle is not None:
-            key = (lifecycle.taskId, lifecycle.taskAttempt)
+            task_id, number = lifecycle.taskId, lifecycle.taskAttempt
         elif (profile := event.taskProfileEvents) is not None:
-            key = (profile.taskId, profile.attemptNumber)
+            task_id, number = profile.taskId, profile.attemptNumber
         elif (definition := event.taskDefinitionEvent or event.actorTaskDefinitionEvent) is not None:
-            key = (definition.taskId, definition.taskAttempt)
+            task_id, number = definition.taskId, definition.taskAttempt
         else:
             continue
-        task_id = key[0]
-        if len(task_id) != _BASE64_TASK_ID or "-" in task_id or "_" in task_id:
-            key = (to_hex(task_id), key[1])  # another spelling: one key for both
+        key = (task_id, number) if number else task_id
         group = groups.get(key)
         if group is None:
-            groups[key] = [event]
+            try:
+                group = groups[key] = _new_group(groups, named, task_id, number)
+            except ValueError as exc:
+                rejected.append(str(exc))
+                continue
+        group.append(event)
+    for task_id, number, group in named:
+        try:
+            attempt = _merged(task_id, number, group)
+            if attempt is not None:
+                _fail_if_left_open(attempt, ends, hexer)
+        except ValueError as exc:
+            rejected.append(str(exc))
         else:
-            group.append(event)
-    if any(len(key[0]) != _BASE64_TASK_ID for key in groups):
-        _join_spellings(groups)
-    for (task_id, number), group in groups.items():
-        attempt = _merged(task_id, number, group)
-        if attempt is not None:
-            _fail_if_left_open(attempt, ends, hexer)
-            yield attempt
+            if attempt is not None:
+                yield attempt
 
 
-def _join_spellings(groups: dict[tuple[str, int], list[Event]]) -> None:
-    """Ids that came both as base64 and otherwise: one group each."""
-    for task_id, number in list(groups):
-        spelled = (to_hex(task_id), number)
-        if spelled[0] != task_id:
-            groups.setdefault(spelled, []).extend(groups.pop((task_id, number)))
+def _new_group(
+    groups: dict[str | tuple[str, int], list[Event]], named: list[tuple[str, int, list[Event]]], task_id: str, number: int
+) -> list[Event]:
+    """The events of an attempt, which is named in hex; ids in another spelling than plain base64 lead to the same list."""
+    in_hex = to_hex(task_id)
+    if len(task_id) != _BASE64_TASK_ID or "-" in task_id or "_" in task_id:
+        plain = b2a_base64(bytes.fromhex(in_hex), newline=False).decode()
+        key = (plain, number) if number else plain
+        if key in groups:
+            return groups[key]
+        group = groups[key] = list[Event]()
+    else:
+        group = []
+    named.append((in_hex, number, group))
+    return group
 
 
 def _merged(task_id: str, number: int, events: list[Event]) -> Attempt | None:
+    """Events in the order of their time. Only what an event sets counts: a later one that lacks a field must not erase it."""
     events.sort(key=_by_time)
     definition: Definition | None = None
     for event in events:
@@ -100,37 +120,33 @@ def _merged(task_id: str, number: int, events: list[Event]) -> Attempt | None:
     if definition is None:
         return None
     attempt = Attempt(task_id, number, definition)
+    states = attempt.states
     spans: list[ProfileEvent] = []
     for event in events:
-        if event.taskLifecycleEvent is not None:
-            _apply_lifecycle(attempt, event.taskLifecycleEvent)
+        lifecycle = event.taskLifecycleEvent
+        if lifecycle is not None:
+            for transition in lifecycle.stateTransitions:
+                states[transition.state] = ms_text(transition.timestamp)
+            if lifecycle.workerId:
+                attempt.worker_id = lifecycle.workerId
+            if lifecycle.nodeId:
+                attempt.node_id = lifecycle.nodeId
+            if lifecycle.workerPid:
+                attempt.worker_pid = lifecycle.workerPid
+            if lifecycle.rayErrorInfo is not None:
+                attempt.error = lifecycle.rayErrorInfo
+            if lifecycle.actorReprName:
+                attempt.repr_name = lifecycle.actorReprName
+            if lifecycle.isDebuggerPaused is not None:
+                attempt.debugger_paused = lifecycle.isDebuggerPaused
+            if lifecycle.taskLogInfo is not None:
+                attempt.logs = lifecycle.taskLogInfo if attempt.logs is None else _merged_logs(attempt.logs, lifecycle.taskLogInfo)
         elif event.taskProfileEvents is not None and (profile := event.taskProfileEvents.profileEvents) is not None:
             attempt.profile = profile
             spans += profile.events
     if attempt.profile is not None:
         attempt.profile.events = _distinct(spans)
     return attempt
-
-
-def _apply_lifecycle(attempt: Attempt, event: Lifecycle) -> None:
-    """Only what the event sets: a later one that lacks a field must not erase it."""
-    states = attempt.states
-    for transition in event.stateTransitions:
-        states[transition.state] = ms_text(transition.timestamp)
-    if event.nodeId:
-        attempt.node_id = event.nodeId
-    if event.workerId:
-        attempt.worker_id = event.workerId
-    if event.workerPid:
-        attempt.worker_pid = event.workerPid
-    if event.rayErrorInfo is not None:
-        attempt.error = event.rayErrorInfo
-    if event.actorReprName:
-        attempt.repr_name = event.actorReprName
-    if event.isDebuggerPaused is not None:
-        attempt.debugger_paused = event.isDebuggerPaused
-    if event.taskLogInfo is not None:
-        attempt.logs = event.taskLogInfo if attempt.logs is None else _merged_logs(attempt.logs, event.taskLogInfo)
 
 
 _LOG_FIELDS = ("stdoutFile", "stderrFile", "stdoutStart", "stdoutEnd", "stderrStart", "stderrEnd")
@@ -149,8 +165,10 @@ def _merged_logs(known: LogInfo, later: LogInfo) -> LogInfo:
 def _distinct(spans: list[ProfileEvent]) -> list[ProfileEvent]:
     """Repeated events once, in the order in which they were recorded (their end), the last ones if there are too many."""
     if len(spans) > 1:
-        seen = {(span.eventName, span.startTime, span.endTime): span for span in spans}
-        spans = sorted(seen.values(), key=lambda span: (int(span.endTime), -int(span.startTime)))
+        ends = [int(span.endTime) for span in spans]
+        if not all(map(lt, ends, ends[1:])):
+            seen = {(span.eventName, span.startTime, span.endTime): span for span in spans}
+            spans = sorted(seen.values(), key=lambda span: (int(span.endTime), -int(span.startTime)))
     return spans[-PROFILE_EVENTS_KEPT:]
 
 

@@ -1,12 +1,15 @@
-"""Merged attempts to the JSON rows of `api/v0/tasks`, straight to text: mirrors Ray's `protobuf_to_task_state_dict`."""
+"""Merged attempts to the JSON rows of `api/v0/tasks`, straight to text: mirrors Ray's `protobuf_to_task_state_dict`.
+
+Most of a row repeats from task to task. So what depends on the definition, on the worker, and on which states there are is
+rendered once for each of them, and an attempt only joins the pieces.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +18,7 @@ from shared.ray.redaction import redact_serialized_runtime_env
 from shared.ray.task_states import RANK
 from shared.snapshots.format import Scalar
 from workers.merge_tasks import Attempt, Hexer
-from workers.ray_events import Definition, Function, LogInfo, ProfileEvent, ProfileEvents
+from workers.ray_events import Definition, Function, LogInfo, ProfileEvents
 
 # The filter columns of a task row, in the order of `TaskRow.values`.
 COLUMNS = (
@@ -26,91 +29,157 @@ COLUMNS = (
 _ANSI = re.compile(r"\x1b[^m]*m")
 _ACTOR_ID_AT = 16  # a creation task's id ends in its actor's
 _DEFAULT_CONFIG = '{"setup_timeout_seconds":600,"eager_install":true,"log_files":[]}'
+_NO_FALLBACK = '{"options":[]}'
+_PIECES_KEPT = 50_000
 _quote: Callable[[str], str] = encode_basestring
 _check_json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-@dataclass(slots=True)
-class TaskRow:
-    """One row: its key, its JSON with the base columns and with all, the values of COLUMNS, and what lineage needs besides."""
+class TaskRow(NamedTuple):
+    """One row: its key, its JSON with the base columns, what the detail columns add to it, the values of COLUMNS, and when it was created (ms).
+
+    With all columns the row is `base` without its last brace, and `rest`.
+    """
 
     task_id: str
     number: int
-    base: bytes
-    full: bytes
+    base: str
+    rest: str
     values: tuple[Scalar, ...]
     creation_ms: str
 
 
-class TaskRenderer:
-    """Renders attempts of one range. Keeps what repeats: ids, quoted names, runtime environments.
+class _Shape(NamedTuple):
+    """What all attempts of one definition share, but for the ids of task, actor and parent."""
 
-    `redactions` maps JSON text that holds secrets to the text a browser may see.
-    """
+    kind: str
+    named: bool
+    name: str
+    function: str
+    job_id: str
+    placement_group: str | None
+    after_name: str
+    after_actor: str
+    language: str
+    tail: str
+
+
+class _Place(NamedTuple):
+    """Where attempts ran."""
+
+    text: str
+    node_id: str | None
+    worker_id: str | None
+
+
+class _States(NamedTuple):
+    """Attempts that were in the same states: the last one by rank, and the JSON of `events` as a template, `order` of the times in it."""
+
+    last: str
+    template: str
+    order: tuple[int, ...] | None
+
+
+class TaskRenderer:
+    """Renders attempts of one range. `redactions` maps JSON text that holds secrets to the text a browser may see."""
 
     def __init__(self, hexer: Hexer) -> None:
         self._hex = hexer
         self._quoted: dict[str, str] = {}
         self._runtime_envs: dict[tuple[str, bool], str] = {}
+        self._shapes: dict[tuple[Any, ...], _Shape] = {}
+        self._places: dict[tuple[str, str, int], _Place] = {}
+        self._states: dict[tuple[str, ...], _States] = {}
+        self._components: dict[tuple[str, str, str], str] = {}
         self.redactions: dict[str, str] = {}
 
     def render(self, attempt: Attempt) -> TaskRow:
-        definition, states = attempt.definition, attempt.states
-        to_hex, quoted = self._hex, self._quote_known
-        task_id, job_id = to_hex(attempt.task_id), to_hex(definition.jobId)
-        kind = definition.taskType
-        creation_task = kind == "ACTOR_CREATION_TASK"
-        actor_id = task_id[_ACTOR_ID_AT:] if creation_task else self._id(definition.actorId)
-        function = _call_name(definition)
-        name = definition.taskName or definition.actorTaskName
-        if attempt.repr_name and kind == "ACTOR_TASK" and name == function:
+        definition, states, task_id = attempt.definition, attempt.states, attempt.task_id
+        shape = self._shape(definition)
+        place = self._places.get((attempt.node_id, attempt.worker_id, attempt.worker_pid)) or self._place(attempt)
+        reached = self._states.get(tuple(states)) or self._reached(tuple(states))
+        kind, name, state = shape.kind, shape.name, reached.last
+        actor_id = task_id[_ACTOR_ID_AT:] if kind == "ACTOR_CREATION_TASK" else self._id(definition.actorId)
+        if attempt.repr_name and kind == "ACTOR_TASK" and not shape.named:
             name = f"{attempt.repr_name}.{name.rsplit('.', 1)[-1]}"
-        state = max(states, key=_rank) if states else "NIL"
-        error = attempt.error if state == "FAILED" else None
-        error_type = error.errorType if error else None
-        parent = to_hex(definition.parentTaskId)
-        node_id, worker_id = self._id(attempt.node_id), self._id(attempt.worker_id)
-        pid = attempt.worker_pid or None
-        placement_group = self._id(definition.placementGroupId)
+        parent = self._hex(definition.parentTaskId)
+        times = tuple(states.values())
+        if reached.order:
+            times = tuple([times[at] for at in reached.order])
         creation = states.get("PENDING_ARGS_AVAIL", "")
-
+        error_type, error_json, message = None, "null", "null"
+        if attempt.error is not None and state == "FAILED":
+            error_type = attempt.error.errorType
+            error_json, message = _quote(error_type), _quote(_ANSI.sub("", attempt.error.errorMessage))
         base = (
-            f'{{"task_id":"{task_id}","attempt_number":{attempt.number},"name":{quoted(name)},"state":"{state}","job_id":"{job_id}",'
-            f'"actor_id":{_id_json(actor_id)},"type":"{kind}","func_or_class_name":{quoted(function)},"parent_task_id":"{parent}",'
-            f'"node_id":{_id_json(node_id)},"worker_id":{_id_json(worker_id)},"worker_pid":{pid or "null"},'
-            f'"error_type":{_text_json(error_type)}'
+            f'{{"task_id":"{task_id}","attempt_number":{attempt.number},"name":{self._quote_known(name)},"state":"{state}"{shape.after_name}'
+            f'{_id_json(actor_id)}{shape.after_actor}{parent}"{place.text}{error_json}}}'
         )
-        driver = kind == "DRIVER_TASK"
-        fallback = _raw(definition.fallbackStrategy)
-        message = _quote(_ANSI.sub("", error.errorMessage)) if error else "null"
         paused = attempt.debugger_paused
         rest = (
-            f',"language":"{definition.language}","required_resources":{_raw(definition.requiredResources)},'
-            f'"runtime_env_info":{self._runtime_env(definition.serializedRuntimeEnv, driver=driver)},'
-            f'"placement_group_id":{_id_json(placement_group)},"events":[{_events(states)}],'
-            f'"profiling_data":{self._profile(attempt.profile) if attempt.profile else "{}"},'
+            f"{shape.language}{reached.template % times}"
+            f'],"profiling_data":{self._profile(attempt.profile) if attempt.profile else "{}"},'
             f'"creation_time_ms":{_ms(creation)},"start_time_ms":{_ms(states.get("RUNNING", ""))},'
             f'"end_time_ms":{_ms(states.get("FAILED") or states.get("FINISHED", ""))},'
-            f'"task_log_info":{_logs(attempt.logs) if attempt.logs else "null"},"error_message":{message},'
-            f'"is_debugger_paused":{"null" if paused is None else "true" if paused else "false"},"call_site":{_text_json(definition.callSite)},'
-            f'"label_selector":{_raw(definition.labelSelector)},'
-            f'"fallback_strategy":{fallback if fallback != "null" or driver else _NO_FALLBACK}}}'
+            f'"task_log_info":{self._logs(attempt.logs) if attempt.logs else "null"},"error_message":{message},'
+            f'"is_debugger_paused":{"null" if paused is None else "true" if paused else "false"}{shape.tail}'
         )
         values = (
-            attempt.number, name, state, job_id, actor_id, kind, function, parent, node_id, worker_id, pid, error_type,
-            definition.language, placement_group, paused,
+            attempt.number, name, state, shape.job_id, actor_id, kind, shape.function, parent, place.node_id, place.worker_id,
+            attempt.worker_pid or None, error_type, definition.language, shape.placement_group, paused,
         )  # fmt: skip
-        return TaskRow(task_id, attempt.number, (base + "}").encode(), (base + rest).encode(), values, creation)
+        return TaskRow(task_id, attempt.number, base, rest, values, creation)
+
+    def _shape(self, d: Definition) -> _Shape:
+        function = d.taskFunc or d.actorFunc
+        python = function.pythonFunctionDescriptor if function is not None else None
+        call = (python.className, python.functionName) if python is not None else _call_name(function)
+        key = (
+            d.taskType, d.taskName, d.actorTaskName, call, d.jobId, d.language, d.serializedRuntimeEnv, d.placementGroupId,
+            bytes(d.requiredResources), bytes(d.labelSelector), bytes(d.fallbackStrategy), d.callSite,
+        )  # fmt: skip
+        return self._shapes.get(key) or _remember(self._shapes, key, self._new_shape(d, _call_name(function)))
+
+    def _new_shape(self, d: Definition, function: str) -> _Shape:
+        name = d.taskName or d.actorTaskName
+        job_id, placement_group = self._hex(d.jobId), self._id(d.placementGroupId)
+        driver = d.taskType == "DRIVER_TASK"
+        fallback = _raw(d.fallbackStrategy)
+        return _Shape(
+            d.taskType,
+            name != function,
+            name,
+            function,
+            job_id,
+            placement_group,
+            f',"job_id":"{job_id}","actor_id":',
+            f',"type":{_quote(d.taskType)},"func_or_class_name":{_quote(function)},"parent_task_id":"',
+            f',"language":{_quote(d.language)},"required_resources":{_raw(d.requiredResources)},'
+            f'"runtime_env_info":{self._runtime_env(d.serializedRuntimeEnv, driver=driver)},'
+            f'"placement_group_id":{_id_json(placement_group)},"events":[',
+            f',"call_site":{"null" if d.callSite is None else _quote(d.callSite)},"label_selector":{_raw(d.labelSelector)},'
+            f'"fallback_strategy":{fallback if fallback != "null" or driver else _NO_FALLBACK}}}',
+        )
+
+    def _place(self, attempt: Attempt) -> _Place:
+        node_id, worker_id = self._id(attempt.node_id), self._id(attempt.worker_id)
+        pid = attempt.worker_pid or "null"
+        text = f',"node_id":{_id_json(node_id)},"worker_id":{_id_json(worker_id)},"worker_pid":{pid},"error_type":'
+        return _remember(self._places, (attempt.node_id, attempt.worker_id, attempt.worker_pid), _Place(text, node_id, worker_id))
+
+    def _reached(self, names: tuple[str, ...]) -> _States:
+        ranked = sorted(range(len(names)), key=lambda at: RANK.get(names[at], -1))
+        template = ",".join([f'{{"state":{_quote(names[at]).replace("%", "%%")},"created_ms":%s.0}}' for at in ranked])
+        in_order = ranked == list(range(len(names)))
+        last = names[ranked[-1]] if names else "NIL"
+        return _remember(self._states, names, _States(last, template, None if in_order else tuple(ranked)))
 
     def _id(self, text: str) -> str | None:
         found = self._hex(text)
         return None if not found or is_nil(found) else found
 
     def _quote_known(self, text: str) -> str:
-        known = self._quoted.get(text)
-        if known is None:
-            known = self._quoted[text] = _quote(text)
-        return known
+        return self._quoted.get(text) or _remember(self._quoted, text, _quote(text))
 
     def _runtime_env(self, serialized: str, *, driver: bool) -> str:
         """`runtime_env_info`; live gives a config to all but drivers."""
@@ -125,34 +194,52 @@ class TaskRenderer:
         return known
 
     def _profile(self, profile: ProfileEvents) -> str:
-        spans = ",".join([_span(span) for span in profile.events])
-        return (
-            f'{{"component_type":{_quote(profile.componentType)},"component_id":"{self._hex(profile.componentId)}",'
-            f'"node_ip_address":{_quote(profile.nodeIpAddress)},"events":[{spans}]}}'
+        key = (profile.componentType, profile.componentId, profile.nodeIpAddress)
+        head = self._components.get(key)
+        if head is None:
+            head = (
+                f'{{"component_type":{_quote(profile.componentType)},"component_id":"{self._hex(profile.componentId)}",'
+                f'"node_ip_address":{_quote(profile.nodeIpAddress)},"events":['
+            )
+            _remember(self._components, key, head)
+        quoted = self._quote_known
+        spans = ",".join(
+            [
+                f'{{"start_time":{int(span.startTime) / 1e6!r},"end_time":{int(span.endTime) / 1e6!r},'
+                f'"extra_data":{"{}" if (extra := span.extraData) in _NO_EXTRA else _extra(extra)},"event_name":{quoted(span.eventName)}}}'
+                for span in profile.events
+            ]
         )
+        return f"{head}{spans}]}}"
+
+    def _logs(self, info: LogInfo) -> str:
+        """Only the fields that some event set, as live."""
+        quoted = self._quote_known
+        parts = []
+        if info.stdoutFile is not None:
+            parts.append(f'"stdout_file":{quoted(info.stdoutFile)}')
+        if info.stderrFile is not None:
+            parts.append(f'"stderr_file":{quoted(info.stderrFile)}')
+        if info.stdoutStart is not None:
+            parts.append(f'"stdout_start":{int(info.stdoutStart)}')
+        if info.stdoutEnd is not None:
+            parts.append(f'"stdout_end":{int(info.stdoutEnd)}')
+        if info.stderrStart is not None:
+            parts.append(f'"stderr_start":{int(info.stderrStart)}')
+        if info.stderrEnd is not None:
+            parts.append(f'"stderr_end":{int(info.stderrEnd)}')
+        return f"{{{','.join(parts)}}}"
 
 
-_NO_FALLBACK = '{"options":[]}'
+_NO_EXTRA = ("{}", "")
 
 
-def _rank(state: str) -> int:
-    return RANK.get(state, -1)
-
-
-def _events(states: dict[str, str]) -> str:
-    if len(states) > 1:
-        return ",".join([f'{{"state":"{s}","created_ms":{states[s]}.0}}' for s in sorted(states, key=_rank)])
-    return ",".join([f'{{"state":"{state}","created_ms":{ms}.0}}' for state, ms in states.items()])
-
-
-def _span(span: ProfileEvent) -> str:
-    extra = span.extraData
-    if extra not in ("{}", ""):
-        extra = _extra(extra)
-    return (
-        f'{{"start_time":{int(span.startTime) / 1e6!r},"end_time":{int(span.endTime) / 1e6!r},'
-        f'"extra_data":{extra or "{}"},"event_name":{_quote(span.eventName)}}}'
-    )
+def _remember(known: dict[Any, Any], key: Any, piece: Any) -> Any:
+    """Keep a piece; where hardly anything repeats, memory stays bounded."""
+    if len(known) >= _PIECES_KEPT:
+        known.clear()
+    known[key] = piece
+    return piece
 
 
 def _extra(text: str) -> str:
@@ -161,33 +248,11 @@ def _extra(text: str) -> str:
         _check_json(text)
     except msgspec.DecodeError:
         return _quote(text)
-    return text.replace("\n", " ").replace("\r", " ")
+    return text.replace("\n", " ").replace("\r", " ") if "\n" in text or "\r" in text else text
 
 
-def _logs(info: LogInfo) -> str:
-    """Only the fields that some event set, as live."""
-    parts = [
-        f'"{name}":{value}'
-        for name, value in (
-            ("stdout_file", None if info.stdoutFile is None else _quote(info.stdoutFile)),
-            ("stderr_file", None if info.stderrFile is None else _quote(info.stderrFile)),
-            ("stdout_start", _offset(info.stdoutStart)),
-            ("stdout_end", _offset(info.stdoutEnd)),
-            ("stderr_start", _offset(info.stderrStart)),
-            ("stderr_end", _offset(info.stderrEnd)),
-        )
-        if value is not None
-    ]
-    return f"{{{','.join(parts)}}}"
-
-
-def _offset(value: str | int | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _call_name(definition: Definition) -> str:
+def _call_name(function: Function | None) -> str:
     """Ray's `_call_string`: the last dotted component of class and function."""
-    function: Function | None = definition.taskFunc or definition.actorFunc
     if function is None:
         return ""
     if (python := function.pythonFunctionDescriptor) is not None:
@@ -221,7 +286,3 @@ def _ms(digits: str) -> str:
 
 def _id_json(hex_id: str | None) -> str:
     return f'"{hex_id}"' if hex_id else "null"
-
-
-def _text_json(text: str | None) -> str:
-    return "null" if text is None else _quote(text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import structlog
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 _decode_one = msgspec.json.Decoder(Event).decode
 _decode_all = msgspec.json.Decoder(Event).decode_lines
 _SAMPLES = 3
-_AT = {name: at for at, name in enumerate(COLUMNS)}
+_DRIVER = "DRIVER_TASK"
 
 
 @dataclass(slots=True)
@@ -44,25 +45,27 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
     """`chunks` are newline-separated task event lines; `number` is the part's place in the table."""
     hexer = Hexer()
     renderer = TaskRenderer(hexer)
+    rejected: list[str] = []
     with _no_gc():
         events, bad = _decode(chunks)
-        rows = [renderer.render(attempt) for attempt in merge(events, ends, hexer)]
+        rows = []
+        for attempt in merge(events, ends, hexer, rejected):
+            try:
+                rows.append(renderer.render(attempt))
+            except ValueError as exc:
+                rejected.append(str(exc))
         del events
         rows.sort(key=_key)
-        part = TablePart(TASKS.name, number, COLUMNS, cluster_by="job_id", keyed=True)
-        part.redactions = renderer.redactions
-        counts: dict[str, Counter[CountKey]] = {}
-        lineage: dict[str, list[LineageTask]] = {}
-        for row in rows:
-            part.add(row.task_id, row.base, row.full, row.values)
-            task = _lineage_task(row)
-            if task.type != "DRIVER_TASK":  # summaries are of what `exclude_driver` leaves
-                job = str(row.values[_AT["job_id"]])
-                counts.setdefault(job, Counter())[task.name, task.type, task.state] += 1
-                lineage.setdefault(job, []).append(task)
+        ids, _, base, rest, values, creation = zip(*rows, strict=True) if rows else ((),) * 6
         del rows
-        index, fields = part.render()
-    return TaskRange(index, fields, counts, lineage, bad)
+        columns = dict(zip(COLUMNS, zip(*values, strict=True) if values else ((),) * len(COLUMNS), strict=True))
+        del values
+        index, fields = TablePart(TASKS.name, number, columns, "job_id").render(ids, base, rest, renderer.redactions)
+        del base, rest
+        counts, lineage = _by_job(ids, columns, creation)
+    if rejected:
+        log.warning("task attempts rejected", count=len(rejected), reasons=rejected[:_SAMPLES])
+    return TaskRange(index, fields, counts, lineage, bad + len(rejected))
 
 
 def _key(row: TaskRow) -> tuple[str, int]:
@@ -70,18 +73,26 @@ def _key(row: TaskRow) -> tuple[str, int]:
     return row.task_id, -row.number
 
 
-def _lineage_task(row: TaskRow) -> LineageTask:
-    (_, name, state, _, actor_id, type_, function, parent, *_) = row.values
-    return LineageTask(
-        row.task_id,
-        str(name or function),
-        str(function),
-        str(type_),
-        str(state),
-        str(parent),
-        None if actor_id is None else str(actor_id),
-        int(row.creation_ms) if row.creation_ms else None,
-    )
+def _by_job(
+    ids: Sequence[str], columns: dict[str, Sequence[Any]], creation: Sequence[str]
+) -> tuple[dict[str, Counter[CountKey]], dict[str, list[LineageTask]]]:
+    """What summaries need, of all that `exclude_driver` leaves."""
+    counts: dict[str, Counter[CountKey]] = {}
+    lineage: dict[str, list[LineageTask]] = {}
+    names = [name or function for name, function in zip(columns["name"], columns["func_or_class_name"], strict=True)]
+    tally = Counter(zip(columns["job_id"], names, columns["type"], columns["state"], strict=True))
+    for (job, name, kind, state), count in tally.items():
+        if kind != _DRIVER:
+            counts.setdefault(job, Counter())[name, kind, state] = count
+    created = [int(ms) if ms else None for ms in creation]
+    tasks = map(
+        LineageTask, ids, names, columns["func_or_class_name"], columns["type"], columns["state"], columns["parent_task_id"],
+        columns["actor_id"], created,
+    )  # fmt: skip
+    for job, task in zip(columns["job_id"], tasks, strict=True):
+        if task.type != _DRIVER:
+            lineage.setdefault(job, []).append(task)
+    return counts, lineage
 
 
 def _decode(chunks: Iterable[bytes]) -> tuple[list[Event], int]:

@@ -49,11 +49,12 @@ class Frontend:
         return None
 
     async def _index(self, request: Request) -> Response | None:
-        record, _ = await record_of(self._state.sessions, request.path_params)
+        record, status = await record_of(self._state.sessions, request.path_params)
         state = record.get("state")
-        if state == "live":
+        browsing = is_navigation(request)
+        if state == "live" or (status != 200 and not browsing):
             return None
-        if state != "loaded" and is_navigation(request):
+        if state != "loaded" and browsing:
             return RedirectResponse("../", 303, {"Vary": "Accept", "Cache-Control": "no-store"})
         if has_build(self._directory):
             return by_accept(await built(request, self._directory, "index.html"))

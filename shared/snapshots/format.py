@@ -10,7 +10,8 @@ Fields in the snapshot's hash (`{t}` table, `{p}` part, `{b}` block):
     t:{t}:{p}:k          8-byte prefixes of the ids of a part (only of keyed tables: those with too many ids for a dictionary)
     t:{t}:{p}:r          what to replace in the rows of a part before a browser may see them (only where there is any)
     t:{t}:{p}:b:{b}      a block of rows with the base columns, newline-separated JSON, compressed
-    t:{t}:{p}:d:{b}      the same rows with all columns
+    t:{t}:{p}:d:{b}      what the detail columns add to those rows: text to put before a row's last brace, closing brace included
+                         (tables that are not keyed: the same rows with all columns)
     d:{name}             a JSON document
     meta                 msgpack of Meta
 """
@@ -18,6 +19,7 @@ Fields in the snapshot's hash (`{t}` table, `{p}` part, `{b}` block):
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +28,9 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 META = "meta"
+_ALL_ONES = "f" * 16
 Scalar = str | int | float | bool | None
 
 
@@ -122,21 +125,12 @@ def pack(value: Any) -> bytes:
     return _pack(value)
 
 
-class ColumnBuilder:
-    """Dictionary-codes the values of one column, in row order."""
-
-    __slots__ = ("codes", "index")
-
-    def __init__(self) -> None:
-        self.index: dict[tuple[type, Scalar], int] = {}
-        self.codes: list[int] = []
-
-    def add(self, value: Scalar) -> None:
-        self.codes.append(self.index.setdefault((value.__class__, value), len(self.index)))
-
-    def data(self) -> ColumnData:
-        width = 1 if len(self.index) <= 1 << 8 else 2 if len(self.index) <= 1 << 16 else 4
-        return ColumnData([value for _, value in self.index], width, np.asarray(self.codes, _WIDTHS[width]).tobytes())
+def code_column(values: Sequence[Scalar]) -> tuple[ColumnData, NDArray[np.unsignedinteger[Any]]]:
+    """Dictionary-codes one column, in row order. Its values are of one type, or None."""
+    index = {value: code for code, value in enumerate(dict.fromkeys(values))}
+    width = 1 if len(index) <= 1 << 8 else 2 if len(index) <= 1 << 16 else 4
+    codes = np.fromiter(map(index.__getitem__, values), _WIDTHS[width], len(values))
+    return ColumnData(list(index), width, codes.tobytes()), codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +150,16 @@ class LoadedColumn:
         return int(self.codes.nbytes) + 64 * len(self.values)
 
 
-def prefix_of(hex_id: str) -> bytes:
+def prefix_of(hex_id: str) -> int:
     """The eight bytes by which a task id is looked up: its first ones, or the actor's where those are all ff (creation tasks)."""
-    return bytes.fromhex(hex_id[16:32] if hex_id.startswith("f" * 16) else hex_id[:16])
+    return int.from_bytes(prefixes_of([hex_id]))
+
+
+def prefixes_of(hex_ids: Iterable[str]) -> bytes:
+    """The same of many ids, one after the other."""
+    return bytes.fromhex("".join([i[16:32] if i.startswith(_ALL_ONES) else i[:16] for i in hex_ids]))
+
+
+def full_row(base: bytes, rest: bytes) -> bytes:
+    """All columns of a row of a keyed table."""
+    return base[:-1] + rest

@@ -108,8 +108,8 @@ class TableReader:
         hits = np.zeros(part.rows, np.bool_)
         if len(wanted) == _HASH_ID and part.first <= wanted <= part.last:
             (prefixes,) = await self._snapshot.pieces([fmt.keys_field(self._name, number)], _unpack_keys)
-            candidates = np.flatnonzero(prefixes == int.from_bytes(fmt.prefix_of(wanted)))
-            rows = await self._rows(index, [(number, candidates)], detail=True, browser=False) if candidates.size else []
+            candidates = np.flatnonzero(prefixes == fmt.prefix_of(wanted))
+            rows = await self._rows(index, [(number, candidates)], detail=False, browser=False) if candidates.size else []
             start = f'{{"{RESOURCES[self._name].order_by}":"{wanted}"'.encode()
             hits[[int(i) for i, row in zip(candidates, rows, strict=True) if row.startswith(start)]] = True
         return hits if condition.equal else ~hits
@@ -129,25 +129,31 @@ class TableReader:
         return places[rows]  # type: ignore[no-any-return]
 
     async def _rows(self, index: TableIndex, chosen: list[tuple[int, NDArray[np.intp]]], *, detail: bool, browser: bool) -> list[bytes]:
-        wanted: list[tuple[int, str, int]] = []
+        """Rows by part and place in id order; all their blocks come in one round trip."""
+        split = index.keyed and detail
+        found: list[tuple[int, list[int], list[int]]] = []
+        fields: dict[tuple[int, int, bool], str] = {}
         for number, rows in chosen:
             places = await self._places(index, number, rows)
-            starts = index.parts[number].blocks
+            starts = np.asarray(index.parts[number].blocks)
             blocks = np.searchsorted(starts, places, side="right") - 1
-            wanted += [
-                (number, fmt.block_field(self._name, number, block, detail=detail), place - starts[block])
-                for block, place in zip(blocks.tolist(), places.tolist(), strict=True)
-            ]
-        fields = list(dict.fromkeys(field for _, field, _ in wanted))
-        lines = dict(zip(fields, await self._snapshot.pieces(fields, _unpack_block), strict=True))
-        if not browser:
-            return [lines[field][at] for _, field, at in wanted]
-        if not index.keyed:
-            return redact_rows([lines[field][at] for _, field, at in wanted])
+            found.append((number, blocks.tolist(), (places - starts[blocks]).tolist()))
+            for block in dict.fromkeys(found[-1][1]):
+                for kind in (False, True) if split else (detail,):
+                    fields[number, block, kind] = fmt.block_field(self._name, number, block, detail=kind)
+        lines = dict(zip(fields, await self._snapshot.pieces(list(fields.values()), _unpack_block), strict=True))
         result: list[bytes] = []
-        for number, _ in chosen:
-            rows_of_part = [lines[field][at] for part, field, at in wanted if part == number]
-            result += await self._redacted(number, rows_of_part)
+        for number, blocks_of_rows, offsets in found:
+            if split:
+                part = [
+                    fmt.full_row(lines[number, block, False][at], lines[number, block, True][at])
+                    for block, at in zip(blocks_of_rows, offsets, strict=True)
+                ]
+            else:
+                part = [lines[number, block, detail][at] for block, at in zip(blocks_of_rows, offsets, strict=True)]
+            if browser:
+                part = await self._redacted(number, part) if index.keyed else redact_rows(part)
+            result += part
         return result
 
     async def _redacted(self, number: int, rows: list[bytes]) -> list[bytes]:

@@ -43,7 +43,7 @@ def unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 return
         try:
             text = decoder.decompress(pending, _STEP)
-        except (isal_zlib.error, zlib.error):
+        except (isal_zlib.IsalError, zlib.error):
             return
         pending = decoder.unconsumed_tail
         if text:

@@ -17,7 +17,7 @@ from shared.storage.keys import is_key, is_prefix
 from shared.storage.object_store_errors import meaning_of, status_of
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
-from shared.storage.retries import Attempts, Failure, Health, retried
+from shared.storage.retries import Attempts, Failure, Health, retried, same_version
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -121,11 +121,11 @@ class ObjectStoreStorage:
         """A broken answer is taken up where it broke, of the same version of the object."""
         attempts = Attempts(self._health, self._settings.storage_timeout)
         end = None if length is None else start + length
-        etag: str | None = None
+        etag = ""
         while end is None or start < end:
             try:
                 result = self._store.get(self._full(key), options=_options(start, end, etag))
-                etag = result.meta["e_tag"]
+                etag = same_version(key, self._where, etag, result.meta["e_tag"])
                 for chunk in result.stream(min_chunk_size=_CHUNK):
                     yield bytes(chunk)
                     start += len(chunk)
@@ -194,7 +194,7 @@ class ObjectStoreStorage:
             return self._opened
 
 
-def _options(start: int, end: int | None, etag: str | None) -> GetOptions:
+def _options(start: int, end: int | None, etag: str) -> GetOptions:
     options: GetOptions = {"if_match": etag} if etag else {}
     if end is not None:
         options["range"] = (start, end)

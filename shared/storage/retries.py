@@ -85,3 +85,13 @@ def retried(work: Callable[[], T], meaning: Callable[[Exception], Failure | None
         else:
             attempts.progressed()
             return result
+
+
+def same_version(key: str, where: str, before: str, now: str | None) -> str:
+    """The entity tag to go on with. Raises StorageUnavailable when the answer is of another version than the one begun with.
+
+    Stores are asked for the same version (If-Match), but not all of them listen.
+    """
+    if before and now != before:
+        raise StorageUnavailable(f"storage {where}: {key} changed while it was read")
+    return now or ""

@@ -17,7 +17,7 @@ from shared.storage import rust
 from shared.storage.keys import is_key, is_prefix
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
-from shared.storage.retries import Attempts, Failure, Health, retried
+from shared.storage.retries import Attempts, Failure, Health, retried, same_version
 from shared.storage.s3_client import bulk_store, client_of, is_aws, session_of
 from shared.storage.s3_errors import meaning_of
 
@@ -107,7 +107,7 @@ class S3Storage:
         while end is None or start < end:
             try:
                 with closing(self._get(key, start, end, etag)) as body:
-                    etag = body.etag
+                    etag = same_version(key, self._where, etag, body.etag)
                     for chunk in body:
                         yield chunk
                         start += len(chunk)
@@ -151,7 +151,7 @@ class S3Storage:
             return _Body(self._client.get_object(Bucket=self._bucket, Key=self._full(key), **wanted))
         except ClientError as exc:
             if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:  # nothing from there on
-                return _Body({})
+                return _Body({"ETag": etag})
             raise
 
     def _full(self, key: str) -> str:

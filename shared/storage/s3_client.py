@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -100,7 +99,7 @@ def bulk_store(session: boto3.session.Session, client: BaseClient, settings: Sto
     address = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}))
     by_path = address.path.startswith(f"/{bucket}/")
     bundle = session._session.get_config_variable("ca_bundle")  # noqa: SLF001  AWS_CA_BUNDLE or the profile's
-    options: dict[str, Any] = client_options(settings, address.scheme)
+    options = client_options(settings, address.scheme)
     if bundle:
         with open(bundle, "rb") as certificates:  # noqa: PTH123
             options["root_certificate"] = certificates.read()

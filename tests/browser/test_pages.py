@@ -55,7 +55,7 @@ def playwright() -> Iterator[Playwright]:
 def browser(playwright: Playwright) -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "these tests need a browser: apt-get install chromium"
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    browser = playwright.chromium.launch(executable_path=chromium)
     yield browser
     browser.close()
 
@@ -91,7 +91,7 @@ def test_from_the_sessions_by_the_loading_page_to_the_tasks(page: Page, context:
     expect(row.get_by_text("not loaded")).to_be_visible(timeout=STEP)
     row.get_by_role("link").click()
     page.wait_for_url("**/dashboard/**")
-    expect(page.get_by_text("tasks-job").first).to_be_visible(timeout=STEP)
+    expect(page.get_by_text("stopped-job").first).to_be_visible(timeout=STEP)
     page.goto(f"/sessions/{REF}/dashboard/#/jobs/{TASKS_JOB}")
     expect(page.get_by_text("Task Table").first).to_be_visible(timeout=STEP)
     rows = httpx.get(f"{page.url.split('#')[0]}api/v0/tasks?filter_keys=job_id&filter_predicates=%3D&filter_values={TASKS_JOB}").json()
@@ -108,7 +108,7 @@ def test_a_bookmarked_dashboard_waits_on_the_loading_page(page: Page) -> None:
     with page.expect_response(lambda answer: answer.url.endswith(f"/sessions/{REF}/")):
         page.goto(f"/sessions/{REF}/dashboard/")
     page.wait_for_url("**/dashboard/**")
-    expect(page.get_by_text("tasks-job").first).to_be_visible(timeout=STEP)
+    expect(page.get_by_text("stopped-job").first).to_be_visible(timeout=STEP)
 
 
 def test_a_log_is_read_in_the_dashboard(page: Page, server: str) -> None:

@@ -203,6 +203,13 @@ async def test_what_the_frontend_is_not_made_of_is_passed_on(client_with_build: 
     assert (await client_with_build.get(f"{SESSION}/dashboard/{path}")).status_code == 418
 
 
+async def test_what_is_wrong_is_told_to_programs_by_the_dashboard_s_own_errors(
+    app_with_build: FastAPI, client_with_build: httpx.AsyncClient
+) -> None:
+    app_with_build.state.sessions.answer = SessionNotFound("none")
+    assert (await client_with_build.get(f"{SESSION}/dashboard/", headers={"Accept": "*/*"})).status_code == 418
+
+
 async def test_what_is_not_read_is_passed_on(client_with_build: httpx.AsyncClient) -> None:
     assert (await client_with_build.post(f"{SESSION}/dashboard/")).status_code == 418
 
