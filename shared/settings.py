@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
+from shared.kuberay_env import kuberay_storage
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -149,7 +151,14 @@ class Settings:
     def from_environment(cls) -> Settings:
         """Raises SettingsError with one line that names the variable."""
         try:
-            return cls(StorageSettings(), RedisSettings(), LoadSettings(), ApiSettings(), LogSettings(), LiveSettings())
+            return cls(
+                StorageSettings(**kuberay_storage(os.environ)),
+                RedisSettings(),
+                LoadSettings(),
+                ApiSettings(),
+                LogSettings(),
+                LiveSettings(),
+            )
         except ValidationError as exc:
             first = exc.errors()[0]
             name = "RAY_HISTORY_" + "_".join(str(part) for part in first["loc"]).upper()

@@ -47,7 +47,7 @@ def fault_proxy(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[Fa
     scheme = "https" if tls else "http"
     proxy = FaultProxy(upstream, f"{scheme}://127.0.0.1:{server.server_address[1]}{urlsplit(upstream).path}")
     server.proxy = proxy
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield proxy

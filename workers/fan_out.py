@@ -1,7 +1,7 @@
 """The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> publish.
 
 What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the claim. Its fields:
-`files:{part}`, `stored`; `l:{range}:{part}` lines; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
+`files:{part}`, `stored`; `l:{range}:{part}` task events; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
 `m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
 """
 
@@ -58,7 +58,7 @@ class _Merged(msgspec.Struct, array_like=True):
 
     index: PartIndex
     counts: dict[str, list[tuple[CountKey, int]]]
-    bad_lines: int
+    bad_events: int
 
 
 def unpacked_size(file: ObjectInfo) -> int:
@@ -94,9 +94,9 @@ def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: 
     files = _kept(run, f"files:{number}", list[ObjectInfo])
     lines = parse(run, storage, files, Ranges.in_total(ranges))
     fields = {f"e:{number}": compress(_pack(lines.entities)), f"s:{number}": compress(_pack(lines.skipped))}
-    for at, bucket in enumerate(lines.by_range):
-        if bucket:
-            fields[f"l:{at}:{number}"] = compress(b"\n".join(bucket), fast=True)
+    for at, text in enumerate(lines.texts()):
+        if text:
+            fields[f"l:{at}:{number}"] = compress(text, fast=True)
     run.keep(fields)
 
 
@@ -111,10 +111,10 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     names = [f"l:{number}:{part}" for part in range(parts)]
-    chunks: Iterator[bytes] = (decompress(data) for name in names for data in run.kept([name]))
-    merged = merge_one_range(number, chunks, _kept(run, "ends", TaskEnds))
+    texts = (decompress(data) for name in names for data in run.kept([name]))
+    merged = merge_one_range(number, texts, _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
-    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_lines)
+    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_events)
     lineage = {f"n:{number}:{job}": compress(_pack(tasks)) for job, tasks in merged.lineage.items()}
     run.keep({f"m:{number}": compress(_pack(left))} | lineage)
     run.forget(names)
@@ -130,9 +130,9 @@ def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int
     for at in range(ranges):
         left = _kept(run, f"m:{at}", _Merged)
         indexes.append(left.index)
-        if left.bad_lines:
-            skipped["bad_line"] += left.bad_lines
-            run.progress(events_skipped=left.bad_lines)
+        if left.bad_events:
+            skipped["bad_event"] += left.bad_events
+            run.progress(events_skipped=left.bad_events)
         for job, of_job in left.counts.items():
             for key, count in of_job:
                 counts.setdefault(job, Counter())[key] += count

@@ -31,13 +31,13 @@ def load(run: LoadRun, storage: Storage, files: SessionFiles) -> None:
     lines = parse(run, storage, files.events, Ranges(1))
     entities = merge_all_entities(run, storage, files, lines.entities)
     run.progress("merging")
-    merged = [merge_range(number, _chunks(bucket), entities.ends) for number, bucket in enumerate(lines.by_range)]
+    merged = merge_range(0, lines.texts(), entities.ends)
     publish(run, entities, merged, lines.skipped)
 
 
 def parse(run: LoadRun, storage: Storage, files: Iterable[ObjectInfo], ranges: Ranges) -> Lines:
     """Read event files and sort their lines by range. What can't be read is a loss, by name, and the others go on."""
-    lines = Lines([[] for _ in range(ranges.count)])
+    lines = Lines.of(ranges)
     run.progress("parsing")
     for file, data in storage.read_many(files):
         run.check()
@@ -71,27 +71,13 @@ def merge_all_entities(run: LoadRun, storage: Storage, files: SessionFiles, even
     return entities
 
 
-def publish(run: LoadRun, entities: Entities, merged: list[TaskRange], skipped: Counter[str]) -> None:
-    """Write the snapshot of a session whose ranges are all at hand, and flip the loaded marker."""
-    counts, lineage = joined_summaries(merged)
-    for part in merged:
-        run.put(part.fields)
-    bad = sum(part.bad_lines for part in merged)
-    run.progress("publishing", events_skipped=bad)
-    if bad:
-        skipped["bad_line"] += bad
-    finish(run, entities, [part.index for part in merged], counts, lineage.items(), skipped)
-
-
-def joined_summaries(merged: Iterable[TaskRange]) -> tuple[dict[str, Counter[CountKey]], dict[str, list[LineageTask]]]:
-    counts: dict[str, Counter[CountKey]] = {}
-    lineage: dict[str, list[LineageTask]] = {}
-    for part in merged:
-        for job, of_job in part.counts.items():
-            counts.setdefault(job, Counter()).update(of_job)
-        for job, tasks in part.lineage.items():
-            lineage.setdefault(job, []).extend(tasks)
-    return counts, lineage
+def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Counter[str]) -> None:
+    """Write the snapshot of a session whose tasks are all in one range, and flip the loaded marker."""
+    run.put(tasks.fields)
+    run.progress("publishing", events_skipped=tasks.bad_events)
+    if tasks.bad_events:
+        skipped["bad_event"] += tasks.bad_events
+    finish(run, entities, [tasks.index], tasks.counts, tasks.lineage.items(), skipped)
 
 
 def finish(
@@ -114,9 +100,3 @@ def finish(
     run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped), ray_version=entities.ray_version))
     run.publish()
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped))
-
-
-def _chunks(lines: list[bytes]) -> Iterator[bytes]:
-    """Lines in chunks of a size that a decoder handles well; a bad line costs only its chunk a second look."""
-    for start in range(0, len(lines), 2000):
-        yield b"\n".join(lines[start : start + 2000])

@@ -1,14 +1,14 @@
-"""Events of task attempts, in any order and from any file, to one merged `Attempt` each, as Ray's GCS would have merged them.
+"""The events of a task, in any order and from any file, to one merged `Attempt` for each of its attempts, as Ray's GCS would have merged them.
 
 Mirrors Ray 2.60's `dashboard/modules/task_events/task_event_storage.py` and `ray_event_converter.py`.
 """
 
 from __future__ import annotations
 
-from binascii import b2a_base64
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from operator import attrgetter, lt
+
+import msgspec
 
 from shared.ray.ids import to_hex
 from shared.ray.times import ms_text
@@ -21,17 +21,15 @@ PROFILE_EVENTS_KEPT = 1000
 _JOB_END_GRACE_MS = 14_000
 
 _by_time = attrgetter("timestamp")
-_BASE64_TASK_ID = 32
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, gc=False):
     """One attempt of one task. Its id is in hex, others are as in the events; `states` maps a state to ms since the epoch, as digits."""
 
     task_id: str
     number: int
     definition: Definition
-    states: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     node_id: str = ""
     worker_id: str = ""
     worker_pid: int = 0
@@ -55,60 +53,28 @@ class Hexer:
         return known
 
 
-def merge(events: Iterable[Event], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> Iterator[Attempt]:
-    """Attempts that have a definition, as live lists them, in no particular order. Events without a task are ignored.
-
-    Attempts with an id or a time that is none are left out; `rejected` gets the reason.
-    """
-    # By task id alone for first attempts, which nearly all are: a tuple for each event would cost more than the rest of this loop.
-    groups: dict[str | tuple[str, int], list[Event]] = {}
-    named: list[tuple[str, int, list[Event]]] = []
+def merge(task_id: str, events: Iterable[Event], ends: TaskEnds, hexer: Hexer) -> list[Attempt]:
+    """The attempts of one task (its id in hex) that have a definition: live lists no others. Raises ValueError for a time that is none."""
+    by_number: dict[int, list[Event]] = {}
     for event in events:
         lifecycle = event.taskLifecycleEvent
         if lifecycle is not None:
-            task_id, number = lifecycle.taskId, lifecycle.taskAttempt
+            number = lifecycle.taskAttempt
         elif (profile := event.taskProfileEvents) is not None:
-            task_id, number = profile.taskId, profile.attemptNumber
+            number = profile.attemptNumber
         elif (definition := event.taskDefinitionEvent or event.actorTaskDefinitionEvent) is not None:
-            task_id, number = definition.taskId, definition.taskAttempt
+            number = definition.taskAttempt
         else:
             continue
-        key = (task_id, number) if number else task_id
-        group = groups.get(key)
-        if group is None:
-            try:
-                group = groups[key] = _new_group(groups, named, task_id, number)
-            except ValueError as exc:
-                rejected.append(str(exc))
-                continue
-        group.append(event)
-    for task_id, number, group in named:
-        try:
-            attempt = _merged(task_id, number, group)
-            if attempt is not None:
-                _fail_if_left_open(attempt, ends, hexer)
-        except ValueError as exc:
-            rejected.append(str(exc))
+        known = by_number.get(number)
+        if known is None:
+            by_number[number] = [event]
         else:
-            if attempt is not None:
-                yield attempt
-
-
-def _new_group(
-    groups: dict[str | tuple[str, int], list[Event]], named: list[tuple[str, int, list[Event]]], task_id: str, number: int
-) -> list[Event]:
-    """The events of an attempt, which is named in hex; ids in another spelling than plain base64 lead to the same list."""
-    in_hex = to_hex(task_id)
-    if len(task_id) != _BASE64_TASK_ID or "-" in task_id or "_" in task_id:
-        plain = b2a_base64(bytes.fromhex(in_hex), newline=False).decode()
-        key = (plain, number) if number else plain
-        if key in groups:
-            return groups[key]
-        group = groups[key] = list[Event]()
-    else:
-        group = []
-    named.append((in_hex, number, group))
-    return group
+            known.append(event)
+    attempts = [attempt for number, of_one in by_number.items() if (attempt := _merged(task_id, number, of_one)) is not None]
+    for attempt in attempts:
+        _fail_if_left_open(attempt, ends, hexer)
+    return attempts
 
 
 def _merged(task_id: str, number: int, events: list[Event]) -> Attempt | None:
@@ -165,10 +131,10 @@ def _merged_logs(known: LogInfo, later: LogInfo) -> LogInfo:
 def _distinct(spans: list[ProfileEvent]) -> list[ProfileEvent]:
     """Repeated events once, in the order in which they were recorded (their end), the last ones if there are too many."""
     if len(spans) > 1:
-        ends = [int(span.endTime) for span in spans]
+        ends = [span.endTime for span in spans]
         if not all(map(lt, ends, ends[1:])):
             seen = {(span.eventName, span.startTime, span.endTime): span for span in spans}
-            spans = sorted(seen.values(), key=lambda span: (int(span.endTime), -int(span.startTime)))
+            spans = sorted(seen.values(), key=lambda span: (span.endTime, -span.startTime))
     return spans[-PROFILE_EVENTS_KEPT:]
 
 

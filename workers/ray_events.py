@@ -74,10 +74,10 @@ class LogInfo(msgspec.Struct, gc=False):
 
     stdoutFile: str | None = None  # noqa: N815
     stderrFile: str | None = None  # noqa: N815
-    stdoutStart: str | int | None = None  # noqa: N815
-    stdoutEnd: str | int | None = None  # noqa: N815
-    stderrStart: str | int | None = None  # noqa: N815
-    stderrEnd: str | int | None = None  # noqa: N815
+    stdoutStart: int | None = None  # noqa: N815
+    stdoutEnd: int | None = None  # noqa: N815
+    stderrStart: int | None = None  # noqa: N815
+    stderrEnd: int | None = None  # noqa: N815
 
 
 class Lifecycle(msgspec.Struct, gc=False):
@@ -96,11 +96,11 @@ class Lifecycle(msgspec.Struct, gc=False):
 
 
 class ProfileEvent(msgspec.Struct, gc=False):
-    """One profiled span; times are ns as text."""
+    """One profiled span; times are ns."""
 
     eventName: str = ""  # noqa: N815
-    startTime: str | int = "0"  # noqa: N815
-    endTime: str | int = "0"  # noqa: N815
+    startTime: int = 0  # noqa: N815
+    endTime: int = 0  # noqa: N815
     extraData: str = "{}"  # noqa: N815
 
 
@@ -131,6 +131,9 @@ class Event(msgspec.Struct, gc=False):
     taskLifecycleEvent: Lifecycle | None = None  # noqa: N815
     taskProfileEvents: Profile | None = None  # noqa: N815
 
+
+# proto3 JSON writes int64 as text: not strict turns it into a number.
+EVENT_DECODER = msgspec.json.Decoder(Event, strict=False)
 
 TASK_EVENTS = frozenset({"TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT"})
 ENTITY_EVENTS = frozenset(

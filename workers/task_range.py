@@ -1,4 +1,4 @@
-"""One range of task ids: its lines to one part of the `tasks` table, and what the summaries need of it."""
+"""One range of task ids: its events to one part of the `tasks` table, and what the summaries need of it."""
 
 from __future__ import annotations
 
@@ -14,48 +14,43 @@ import structlog
 
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
+from shared.ray.ids import to_hex
 from shared.ray.lineage import LineageTask
 from shared.snapshots.format import PartIndex
 from shared.snapshots.writer import TablePart
 from workers.entities.ends import TaskEnds
-from workers.merge_tasks import Hexer, merge
-from workers.ray_events import Event
+from workers.merge_tasks import Attempt, Hexer, merge
+from workers.partition import tasks_in
+from workers.ray_events import EVENT_DECODER, Event
 from workers.render_tasks import COLUMNS, TaskRenderer, TaskRow
 
 log = structlog.get_logger()
 
-_decode_one = msgspec.json.Decoder(Event).decode
-_decode_all = msgspec.json.Decoder(Event).decode_lines
+_decode_one = EVENT_DECODER.decode
+_decode_all = EVENT_DECODER.decode_lines
 _SAMPLES = 3
 _DRIVER = "DRIVER_TASK"
 
 
 @dataclass(slots=True)
 class TaskRange:
-    """What a merged range leaves behind: a part of the table, counts by job, lineage by job, and how many lines were bad."""
+    """What a merged range leaves behind: a part of the table, counts by job, lineage by job, and how many events were bad."""
 
     index: PartIndex
     fields: dict[str, bytes]
     counts: dict[str, Counter[CountKey]]
     lineage: dict[str, list[LineageTask]]
-    bad_lines: int
+    bad_events: int
 
 
-def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRange:
-    """`chunks` are newline-separated task event lines; `number` is the part's place in the table."""
+def merge_range(number: int, texts: Iterable[bytes], ends: TaskEnds) -> TaskRange:
+    """`texts` are what `Lines.texts` made of each part of the files; `number` is the part's place in the table."""
     hexer = Hexer()
     renderer = TaskRenderer(hexer)
     rejected: list[str] = []
     with _no_gc():
-        events, bad = _decode(chunks)
-        rows = []
-        for attempt in merge(events, ends, hexer, rejected):
-            try:
-                rows.append(renderer.render(attempt))
-            except ValueError as exc:
-                rejected.append(str(exc))
-        del events
-        rows.sort(key=_key)
+        tasks = tasks_in(texts)
+        rows = sorted(renderer.render(_attempts(tasks, ends, hexer, rejected), rejected), key=_key)
         ids, _, base, rest, values, creation = zip(*rows, strict=True) if rows else ((),) * 6
         del rows
         columns = dict(zip(COLUMNS, zip(*values, strict=True) if values else ((),) * len(COLUMNS), strict=True))
@@ -64,13 +59,13 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
         del base, rest
         counts, lineage = _by_job(ids, columns, creation)
     if rejected:
-        log.warning("task attempts rejected", count=len(rejected), reasons=rejected[:_SAMPLES])
-    return TaskRange(index, fields, counts, lineage, bad + len(rejected))
+        log.warning("bad task events", count=len(rejected), samples=rejected[:_SAMPLES])
+    return TaskRange(index, fields, counts, lineage, len(rejected))
 
 
 def _key(row: TaskRow) -> tuple[str, int]:
     """Live gives the latest attempt of a task first."""
-    return row.task_id, -row.number
+    return row[0], -row[1]
 
 
 def _by_job(
@@ -95,22 +90,29 @@ def _by_job(
     return counts, lineage
 
 
-def _decode(chunks: Iterable[bytes]) -> tuple[list[Event], int]:
-    events: list[Event] = []
-    bad = 0
-    for chunk in chunks:
+def _attempts(tasks: dict[bytes, list[bytes]], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> Iterator[Attempt]:
+    """Merged attempts, task by task; the lines are released on the way. `rejected` gets the reason for each line or task that is left out."""
+    while tasks:
+        task_id, lines = tasks.popitem()
+        text = lines[0] if len(lines) == 1 else b"\n".join(lines)
         try:
-            events += _decode_all(chunk)
+            events = _decode_all(text)
         except msgspec.DecodeError:
-            for line in chunk.split(b"\n"):
-                try:
-                    if line.strip():
-                        events.append(_decode_one(line))
-                except msgspec.DecodeError as exc:
-                    bad += 1
-                    if bad <= _SAMPLES:
-                        log.warning("bad event line", error=str(exc), line=line[:200].decode(errors="replace"))
-    return events, bad
+            events = _decode_singly(text, rejected)
+        try:
+            yield from merge(to_hex(task_id.decode()), events, ends, hexer)
+        except ValueError as exc:
+            rejected.append(str(exc))
+
+
+def _decode_singly(text: bytes, rejected: list[str]) -> list[Event]:
+    events = []
+    for line in text.split(b"\n"):
+        try:
+            events.append(_decode_one(line))
+        except msgspec.DecodeError as exc:
+            rejected.append(f"{exc}: {line[:200].decode(errors='replace')}")
+    return events
 
 
 @contextmanager

@@ -44,9 +44,7 @@ class SnapshotReader:
     def table(self, name: str) -> TableReader:
         return TableReader(self, name)
 
-    async def pieces(
-        self, fields: Sequence[str], unpack: Callable[[bytes], tuple[Any, int]], *, optional: bool = False
-    ) -> list[Any]:
+    async def pieces(self, fields: Sequence[str], unpack: Callable[[bytes], tuple[Any, int]], *, optional: bool = False) -> list[Any]:
         """Unpacked fields, from the cache or in one round trip. `unpack` gives the piece and its size in bytes.
 
         An absent field is None if `optional`; otherwise the snapshot is gone.

@@ -9,6 +9,8 @@ from isal import isal_zlib
 
 _STEP = 1 << 20
 _GZIP = 31
+# The stubs of isal give its error the wrong type.
+_DAMAGED: tuple[type[Exception], ...] = (isal_zlib.error, zlib.error)  # type: ignore[assignment]
 _MAGIC = b"\x1f\x8b"
 
 
@@ -43,7 +45,7 @@ def unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 return
         try:
             text = decoder.decompress(pending, _STEP)
-        except (isal_zlib.IsalError, zlib.error):
+        except _DAMAGED:
             return
         pending = decoder.unconsumed_tail
         if text:

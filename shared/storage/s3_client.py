@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
@@ -15,6 +16,9 @@ from obstore.store import S3Store
 
 from shared.settings import StorageSettings
 from shared.storage.rust import NO_RETRIES, client_options
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
 
 _CONNECT_TIMEOUT = 5.0
 _DEFAULT_REGION = "us-east-1"
@@ -86,6 +90,15 @@ def _host(client: BaseClient) -> str:
     return urlsplit(client.meta.endpoint_url).hostname or ""
 
 
+class _Credentials(Boto3CredentialProvider):
+    """An empty session token (KubeRay's examples set one) is none: stores refuse it."""
+
+    def __call__(self) -> S3Credential:
+        credentials = super().__call__()
+        credentials["token"] = credentials.get("token") or None
+        return credentials
+
+
 def bulk_store(session: boto3.session.Session, client: BaseClient, settings: StorageSettings, bucket: str) -> S3Store:
     """A client of obstore at the address, region, credentials and certificates that boto3 uses. Asks for the bucket's region."""
     try:
@@ -109,7 +122,7 @@ def bulk_store(session: boto3.session.Session, client: BaseClient, settings: Sto
         endpoint=f"{address.scheme}://{address.netloc}{base}",
         region=region,
         virtual_hosted_style_request=not by_path,
-        credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_KEPT),
+        credential_provider=_Credentials(session, ttl=_CREDENTIALS_KEPT),
         client_options=options,
         retry_config=NO_RETRIES,
     )

@@ -49,7 +49,9 @@ async def read_status(redis: Redis, session: Session) -> LoadStatus:
             raw, claimed, loaded, ttl, clock = await pipe.execute()
         status = _texts(raw)
         generation = status.get("generation", "")
-        progress = _texts(await cast("Awaitable[Mapping[bytes, bytes]]", redis.hgetall(keys.progress(key, generation)))) if generation else {}
+        progress = (
+            _texts(await cast("Awaitable[Mapping[bytes, bytes]]", redis.hgetall(keys.progress(key, generation)))) if generation else {}
+        )
     state = status.get("state", "absent")
     if state == "loaded" and not loaded:
         return LoadStatus(absent(session))

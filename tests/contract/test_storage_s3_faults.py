@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import multiprocessing
 import os
@@ -127,7 +127,7 @@ def test_configured_the_aws_way(store: ObjectStore, monkeypatch: pytest.MonkeyPa
 
 
 def test_tls_is_checked_and_a_private_authority_may_be_named(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate, context = self_signed(tmp_path)
+    certificate, context = private_authority(tmp_path)
     with fault_proxy(store.endpoint, context) as proxy:
         with pytest.raises(StorageUnavailable, match="TLS failed"):
             open_storage(store.settings("root", storage_endpoint=proxy.endpoint)).check()
@@ -157,25 +157,32 @@ def test_a_forked_child_reads_too(store: ObjectStore) -> None:
         process.join()
 
 
-def self_signed(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test store")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
+def private_authority(directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """The certificate of an authority that nobody knows, and a server's context with a certificate by it for 127.0.0.1."""
+    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = _certificate("authority", "authority", authority_key, authority_key, ca=True)
+    server = _certificate("store", "authority", server_key, authority_key, ca=False)
+    (directory / "authority.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    private = server_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (directory / "server.pem").write_bytes(private + server.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.pem")
+    return directory / "authority.pem", context
+
+
+def _certificate(
+    name: str, issuer: str, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, *, ca: bool
+) -> x509.Certificate:
+    now = dt.datetime.now(dt.UTC)
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
     )
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (directory / "key.pem").write_bytes(private)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
-    return directory / "cert.pem", context

@@ -340,10 +340,8 @@ def test_many_at_once_cost_kubernetes_nothing(w: World) -> None:
     """500 proxied requests, in both scopes, over one watch: no LIST, no GET, and few questions to the head."""
     w.add_cluster()
     w.head.routes["/a"] = lambda _: Response(json.dumps(list(range(200))))
-    with (
-        proxying(w) as client,
-        httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_connections=500), timeout=60, trust_env=False) as many,
-    ):
+    limits = httpx.Limits(max_connections=500)
+    with proxying(w) as client, httpx.Client(base_url=client.base_url, limits=limits, timeout=60, trust_env=False) as many:
         wait_until(lambda: w.api.watches == 1, "the watch")
         before = list(w.api.requests)
         with ThreadPoolExecutor(100) as pool:

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from tests.live_kubernetes.serving import serving
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 TOKEN = "our-service-account"
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[a-z]+)"
@@ -124,6 +125,8 @@ class ApiServer:
         return str(path)
 
     async def _handle(self, request: Request) -> Response:
+        if request.url.path == REVIEW:
+            return await self._review(request)
         match = _PATH.fullmatch(request.url.path)
         if match is None:
             return _status(404, "NotFound", "the server could not find the requested resource")
@@ -149,6 +152,13 @@ class ApiServer:
         if asked.verb != "get" or found is None:
             return _status(404, "NotFound", f'{asked.resource} "{asked.name}" not found')
         return JSONResponse(found)
+
+    async def _review(self, request: Request) -> Response:
+        asked = await request.json()
+        attributes = asked["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (attributes["resource"], attributes.get("subresource"))))
+        allowed = self.allowed is None or (attributes["verb"], attributes.get("group", ""), resource) in self.allowed
+        return JSONResponse({**asked, "status": {"allowed": allowed}}, 201)
 
     def _note(self, request: Request, match: re.Match[str]) -> Asked:
         verb = _VERBS[request.method]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from shared.ray.ids import to_hex
 from shared.ray.times import ns
 
+# The same few ids come in many events.
+_known_hex = lru_cache(1 << 16)(to_hex)
 _CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
@@ -40,7 +43,7 @@ def number(event: dict[str, Any], name: str) -> int:
 def hex_id(event: dict[str, Any], name: str) -> str:
     """An id in lower-case hex; "" if it is not set. Raises ValueError if it is no id."""
     value = event.get(name)
-    return to_hex(value) if isinstance(value, str) else ""
+    return _known_hex(value) if isinstance(value, str) else ""
 
 
 def time_ns(event: dict[str, Any], name: str = "timestamp") -> int:

@@ -1,0 +1,203 @@
+"""Dashboard routes of everything that is not a task or a log, on a snapshot of a made-up session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from fakeredis.aioredis import FakeRedis
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored
+from api.dashboard.app import dashboard_routes
+from api.dashboard.scope import DashboardScope, is_browser
+from shared.layout import log_prefix
+from shared.snapshots.cache import BlockCache
+from shared.snapshots.reader import SnapshotReader
+from shared.storage.local import LocalStorage
+from shared.store import keys
+from tests.unit import session_events as made
+from workers.entities import Entities
+from workers.snapshot_end import entity_fields, meta_field
+
+_ROUTERS = [module.router for module in (state, entity_summaries, nodes, actors, jobs, events, cluster, stored)]
+_BROWSER = {"User-Agent": "Mozilla/5.0"}
+_SERVE = b'{"applications":{"app":{"runtime_env":{"env_vars":{"KEY":"secret"}}}}}'
+_OTHER = "02" * 12 + "03000000"
+
+
+def _entities() -> Entities:
+    said = {
+        "event_id": "a",
+        "source_type": "JOBS",
+        "message": "Started a ray job sub.",
+        "timestamp": "1795460408",
+        "custom_fields": {"submission_id": "sub"},
+    }
+    crash = {"event_id": "b", "source_type": "RAYLET", "timestamp": 1795460409, "message": "m", "custom_fields": {"job_id": made.JOB}}
+    secret = '{"env_vars": {"KEY": "secret"}}'
+    return made.built(
+        [
+            *made.two_nodes(),
+            *made.driver_job("04000000", env=secret),
+            *made.driver_job(metadata={"job_submission_id": "sub", "job_name": "sub"}),
+            made.actor_defined(requiredResources={"node:__internal_head__": 0.001}, serializedRuntimeEnv=secret),
+            made.actor_states(made.alive(5)),
+            made.actor_defined(_OTHER),
+        ],
+        made.stored(
+            endpoints={"/api/serve/applications": _SERVE, "/api/v0/custom?x=1": b'{"stored":1}'},
+            log_events=[msgspec.json.encode(said), msgspec.json.encode(crash)],
+        ),
+    )
+
+
+def _within(app: ASGIApp, scope_of: DashboardScope) -> ASGIApp:
+    async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
+        browser = is_browser(scope["headers"])
+        within = DashboardScope(scope_of.session, scope_of.generation, scope_of.snapshot, scope_of.storage, browser)
+        await app({**scope, "dashboard": within}, receive, send)
+
+    return scoped
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    entities = _entities()
+    tables, fields = entity_fields(entities)
+    fields |= meta_field(tables, losses=[], loss_count=0, counts={}, ray_version=None)
+    redis = FakeRedis()
+    await redis.hset(keys.snapshot(made.SESSION.key, "1"), mapping=fields)
+    log = tmp_path / log_prefix(made.SESSION, made.HEAD) / "job-driver-sub.log"
+    log.parent.mkdir(parents=True)
+    log.write_bytes('50 %\r100 %\r\n"quoted" ü\n\xff'.encode("latin-1").replace(b"\xfc", "ü".encode()))
+    reader = SnapshotReader(redis, made.SESSION.key, "1", BlockCache(1 << 20))
+    scope = DashboardScope(made.SESSION, "1", reader, LocalStorage(tmp_path), browser=False)
+    transport = httpx.ASGITransport(_within(dashboard_routes(_ROUTERS), scope))
+    async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:
+        yield client
+
+
+async def test_all_actors_and_chosen_ones(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/logical/actors")).json()["data"]["actors"]
+    assert sorted(listed) == [made.ACTOR, _OTHER]
+    chosen = (await client.get(f"/logical/actors?ids={_OTHER},nobody")).json()["data"]["actors"]
+    assert chosen == {_OTHER: listed[_OTHER], "nobody": None}
+
+
+async def test_one_actors_keys_are_converted_and_the_lists_are_not(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/logical/actors")).json()["data"]["actors"][made.ACTOR]
+    shown = (await client.get(f"/logical/actors/{made.ACTOR}")).json()["data"]["detail"]
+    assert listed["requiredResources"] == {"node:__internal_head__": 0.001}
+    assert shown["requiredResources"] == {"node:InternalHead": 0.001}
+    assert (await client.get("/logical/actors/0")).json()["data"] == {"detail": None}
+
+
+async def test_nodes(client: httpx.AsyncClient) -> None:
+    summary = (await client.get("/nodes?view=summary")).json()["data"]["summary"]
+    assert [node["ip"] for node in summary] == ["10.0.0.1", "10.0.0.2"]
+    assert (await client.get("/nodes?view=hostnamelist")).json()["data"]["hostNameList"] == ["host-10.0.0.1", "host-10.0.0.2"]
+    detail = (await client.get(f"/nodes/{made.WORKER_NODE}")).json()["data"]["detail"]
+    assert list(detail["actors"]) == [made.ACTOR]
+    assert (await client.get("/nodes/summary")).json()["data"]["detail"]["actors"] == {}, "no such node"
+
+
+@pytest.mark.parametrize("query", ["", "?view=other"])
+async def test_unknown_views_of_nodes(client: httpx.AsyncClient, query: str) -> None:
+    answer = await client.get(f"/nodes{query}")
+    assert answer.status_code == 500
+    assert answer.json() == {"result": False, "msg": f"Unknown view {'other' if query else None}", "data": {}}
+
+
+async def test_events(client: httpx.AsyncClient) -> None:
+    everything = (await client.get("/events")).json()["data"]["events"]
+    assert {job: [event["eventId"] for event in of_job] for job, of_job in everything.items()} == {"global": ["a"], made.JOB: ["b"]}
+    one = (await client.get(f"/events?job_id={made.JOB}")).json()["data"]
+    assert one == {"jobId": made.JOB, "events": everything[made.JOB]}
+    assert (await client.get('/events?job_id="')).json()["data"] == {"jobId": '"', "events": []}
+
+
+async def test_jobs_by_either_id(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/api/jobs/")).json()
+    assert {job["type"]: job["job_id"] for job in listed} == {"SUBMISSION": made.JOB, "DRIVER": "04000000"}
+    by_submission, by_job = [(await client.get(f"/api/jobs/{wanted}")).json() for wanted in ("sub", made.JOB)]
+    assert by_submission == by_job
+    assert (await client.get("/api/jobs/SUB")).status_code == 404, "names are not folded"
+
+
+async def test_unknown_jobs(client: httpx.AsyncClient) -> None:
+    for path in ("/api/jobs/ffffff00", "/api/jobs/ffffff00/logs"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.text) == (404, "Job ffffff00 does not exist")
+
+
+async def test_what_a_job_printed(client: httpx.AsyncClient) -> None:
+    """Live opens the file as text: every kind of line end comes out as a newline."""
+    assert (await client.get("/api/jobs/sub/logs")).json() == {"logs": '50 %\n100 %\n"quoted" ü\n\ufffd'}
+    answer = await client.get("/api/jobs/04000000/logs")
+    assert (answer.status_code, answer.text) == (400, "Can only get logs of submission type jobs")
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/", "/api/jobs/04000000", "/api/serve/applications/", "/api/v0/actors?detail=1"])
+async def test_browsers_do_not_see_values_of_environments(client: httpx.AsyncClient, path: str) -> None:
+    assert "secret" in (await client.get(path)).text
+    shown = (await client.get(path, headers=_BROWSER)).text
+    assert "secret" not in shown
+    assert "KEY" in shown
+
+
+async def test_stored_answers_with_and_without_their_query(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/v0/custom?x=1")).json() == {"stored": 1}
+    for path in ("/api/v0/custom?x=2", "/api/v0/custom", "/api/v0/never"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.text) == (404, "404: Not Found")
+    assert (await client.get("/api/data/datasets/03000000")).json() == {"datasets": []}
+
+
+async def test_summary_of_actors(client: httpx.AsyncClient) -> None:
+    result = (await client.get("/api/v0/actors/summarize")).json()["data"]["result"]
+    assert (result["total"], result["num_filtered"]) == (2, 2)
+    counts = {"Counter": {"class_name": "Counter", "state_counts": {"ALIVE": 1, "DEPENDENCIES_UNREADY": 1}}}
+    assert result["result"]["node_id_to_summary"]["cluster"] == {"summary": counts, "total_actors": 2, "summary_by": "class"}
+    query = "?filter_keys=state&filter_predicates=%3D&filter_values=alive"
+    filtered = (await client.get(f"/api/v0/actors/summarize{query}")).json()["data"]["result"]
+    assert (filtered["total"], filtered["num_filtered"]) == (2, 1)
+    assert (await client.get("/api/v0/actors/summarize?filter_keys=a")).status_code == 500
+
+
+async def test_a_row_without_a_value_passes_no_filter_on_it(client: httpx.AsyncClient) -> None:
+    query = "?filter_keys=node_id&filter_predicates=!%3D&filter_values=x"
+    result = (await client.get(f"/api/v0/actors{query}")).json()["data"]["result"]
+    assert [row["actor_id"] for row in result["result"]] == [made.ACTOR]
+
+
+async def test_cluster_events(client: httpx.AsyncClient) -> None:
+    result = (await client.get("/api/v0/cluster_events?detail=1")).json()["data"]["result"]
+    assert [(row["event_id"], row["time"], row["custom_fields"]) for row in result["result"]] == [
+        ("a", "2026-11-23 19:00:08", {"submission_id": "sub"}),
+        ("b", "2026-11-23 19:00:09", {"job_id": made.JOB}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v0/platform_events", 404),
+        ("HEAD", "/api/v0/platform_events", 404),
+        ("GET", "/api/grafana_health", 500),
+        ("GET", "/api/prometheus_health", 500),
+        ("POST", "/api/authenticate", 401),
+        ("GET", "/api/authentication_mode", 200),
+        ("GET", "/api/cluster_status", 200),
+        ("GET", "/api/cluster_status?format=1", 200),
+        ("GET", "/api/version", 200),
+        ("GET", "/timezone", 200),
+        ("GET", "/api/v0/objects/summarize", 200),
+        ("POST", "/api/jobs/", 405),
+    ],
+)
+async def test_statuses(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+    assert (await client.request(method, path)).status_code == status
