@@ -69,7 +69,9 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(pages)
     dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
-    app.router.routes.append(Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api)))
+    app.router.routes.append(
+        Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
+    )
     app.router.default = dashboard
     add_error_handlers(app)
     app.add_middleware(RequestLog)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from shared.errors import StoreUnavailable

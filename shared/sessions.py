@@ -42,7 +42,7 @@ class SessionRef:
         session = session or LATEST
         if session not in (LATEST, LIVE):
             created_at(session)
-        return cls(namespace, cast("Kind", kind), name, session)
+        return cls(namespace, kind, name, session)
 
     @classmethod
     def parse(cls, text: str) -> SessionRef:

@@ -22,7 +22,7 @@ _MIB = 1 << 20
 
 
 def _known_scheme(url: str) -> str:
-    if url.split("://")[0] not in ("redis", "rediss", "unix"):
+    if url.split("://", maxsplit=1)[0] not in ("redis", "rediss", "unix"):
         raise ValueError("must start with redis://, rediss:// or unix://")
     return url
 

@@ -7,17 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import structlog
-from redis import Redis
 
 from shared.errors import StaleGeneration, StoreUnavailable
 from shared.sessions import Session
 from shared.settings import LoadSettings
 from shared.store import keys
 from shared.store.claims import WorkerClaims
-from shared.store.client import redis_errors
+from shared.store.client import SyncRedis, redis_errors
 from shared.store.eviction import Budget
 from shared.store.load_status import LOSS, LOSS_COUNT, LOSSES_KEPT
 
@@ -30,7 +29,7 @@ _WRITE_BYTES = 4 << 20
 class LoadRun:
     """One task's part of a load. Inside `with`, the claim is renewed by a thread; `check` raises StaleGeneration once it is lost."""
 
-    def __init__(self, session: Session, generation: str, redis: Redis, settings: LoadSettings) -> None:
+    def __init__(self, session: Session, generation: str, redis: SyncRedis, settings: LoadSettings) -> None:
         self.session = session
         self.generation = generation
         self._redis = redis
@@ -87,7 +86,7 @@ class LoadRun:
         log.warning("event file lost", file=file, code=code, error=message)
         name = keys.progress(self.session.key, self.generation)
         with redis_errors():
-            if int(cast("int", self._redis.hincrby(name, LOSS_COUNT, 1))) <= LOSSES_KEPT:
+            if int(self._redis.hincrby(name, LOSS_COUNT, 1)) <= LOSSES_KEPT:
                 self._redis.hset(name, LOSS + file, f"{code}\n{message[:500]}")
 
     def losses(self) -> tuple[list[tuple[str, str, str]], int]:
@@ -163,7 +162,7 @@ class LoadRun:
             with redis_errors():
                 # One transaction: a key never stands without its TTL.
                 pipe = self._redis.pipeline(transaction=True)
-                pipe.hset(key, mapping=cast("dict[str | bytes, bytes | float | int | str]", pending))
+                pipe.hset(key, mapping=cast("Any", pending))
                 pipe.pexpire(key, lease)
                 pipe.execute()
             self.check()

@@ -1,4 +1,4 @@
-"""The events of a task, in any order and from any file, to one merged `Attempt` for each of its attempts, as Ray's GCS would have merged them.
+"""The events of a task, in any order and from any file, to one merged `Attempt` for each attempt, as Ray's GCS would have merged them.
 
 Mirrors Ray 2.60's `dashboard/modules/task_events/task_event_storage.py` and `ray_event_converter.py`.
 """
@@ -13,11 +13,11 @@ import msgspec
 from shared.ray.ids import to_hex
 from shared.ray.times import ms_text
 from workers.entities.ends import TaskEnds
-from workers.ray_events import Definition, ErrorInfo, Event, Lifecycle, LogInfo, ProfileEvent, ProfileEvents
+from workers.ray_events import Definition, ErrorInfo, Event, LogInfo, ProfileEvent, ProfileEvents
 
 # Live keeps the last so many profile events of an attempt (MAX_NUM_PROFILE_EVENTS_PER_TASK).
 PROFILE_EVENTS_KEPT = 1000
-# GCS waits before it fails what a dead worker, or a finished job, left open: 1 s and 15 s; so a worker's death wins if it is not 14 s later.
+# GCS waits before it fails what a dead worker (1 s) or a finished job (15 s) left open: a death up to 14 s after the job's end wins.
 _JOB_END_GRACE_MS = 14_000
 
 _by_time = attrgetter("timestamp")
@@ -29,7 +29,7 @@ class Attempt(msgspec.Struct, gc=False):
     task_id: str
     number: int
     definition: Definition
-    states: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    states: dict[str, str] = {}
     node_id: str = ""
     worker_id: str = ""
     worker_pid: int = 0

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -27,6 +27,8 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUE = {bytes([c]): i for i, c in enumerate(_ALPHABET)} | {b"-": 62, b"_": 63}
 _ALL_ONES = b"//////////"
 _ONES = b"//"
+# isal's type stubs do not know that it is an exception.
+_GZIP_ERROR = cast("type[Exception]", isal_zlib.error)
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9+/]{32}")
 _SAMPLES = 3
 _SALVAGE = 1 << 12
@@ -112,14 +114,14 @@ def unpack(data: bytes) -> tuple[bytes, UnreadableFile | None]:
         return data, None
     try:
         return igzip.decompress(data), None
-    except (EOFError, OSError, isal_zlib.error) as exc:
+    except (EOFError, OSError, _GZIP_ERROR) as exc:
         problem = UnreadableFile("bad_gzip", f"damaged gzip: {exc}")
     whole = isal_zlib.decompressobj(31)
     text = bytearray()
     try:
         for at in range(0, len(data), _SALVAGE):
             text += whole.decompress(data[at : at + _SALVAGE])
-    except isal_zlib.error:
+    except _GZIP_ERROR:
         pass
     return bytes(text), problem
 

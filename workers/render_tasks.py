@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from json.encoder import encode_basestring
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -42,6 +42,8 @@ _check_json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 TaskRow = tuple[str, int, str, str, tuple[Scalar, ...], str]
 # Few enough that they stay in the CPU's caches from decoding to rendering.
 _AT_ONCE = 64
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class _Shape(NamedTuple):
@@ -245,7 +247,7 @@ class TaskRenderer:
 _NO_EXTRA = ("{}", "")
 
 
-def _remember(known: dict[Any, Any], key: Any, piece: Any) -> Any:
+def _remember(known: dict[_K, _V], key: _K, piece: _V) -> _V:
     """Keep a piece; where hardly anything repeats, memory stays bounded."""
     if len(known) >= _PIECES_KEPT:
         known.clear()

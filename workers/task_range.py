@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +69,7 @@ def _key(row: TaskRow) -> tuple[str, int]:
 
 
 def _by_job(
-    ids: Sequence[str], columns: dict[str, Sequence[Any]], creation: Sequence[str]
+    ids: Sequence[str], columns: Mapping[str, Sequence[Any]], creation: Sequence[str]
 ) -> tuple[dict[str, Counter[CountKey]], dict[str, list[LineageTask]]]:
     """What summaries need, of all that `exclude_driver` leaves."""
     counts: dict[str, Counter[CountKey]] = {}
@@ -91,7 +91,7 @@ def _by_job(
 
 
 def _attempts(tasks: dict[bytes, list[bytes]], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> Iterator[Attempt]:
-    """Merged attempts, task by task; the lines are released on the way. `rejected` gets the reason for each line or task that is left out."""
+    """Merged attempts, task by task; their lines are released on the way. `rejected` gets the reason for what is left out."""
     while tasks:
         task_id, lines = tasks.popitem()
         text = lines[0] if len(lines) == 1 else b"\n".join(lines)

@@ -11,15 +11,16 @@ import structlog
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import chord
 from celery.canvas import Signature
-from redis import Redis
 
 from shared.errors import HistoryError, KubernetesUnavailable, SessionIsLive, StaleGeneration, StorageUnavailable, StoreUnavailable
 from shared.live.factory import open_live
+from shared.live.heads import Heads
+from shared.live.port import LiveDirectory
 from shared.live.resolver import ensure_dead
 from shared.sessions import Session
 from shared.storage.factory import open_storage
 from shared.storage.port import Storage
-from shared.store.client import open_redis
+from shared.store.client import SyncRedis, open_redis
 from shared.task_names import LOAD_SESSION, MERGE_ENTITIES, MERGE_RANGE, PARSE_PART, PUBLISH
 from workers import fan_out
 from workers.app import app, settings
@@ -35,7 +36,7 @@ _STEP: dict[str, Any] = {"autoretry_for": (StoreUnavailable,), "retry_backoff": 
 
 
 @cache
-def _redis() -> Redis:
+def _redis() -> SyncRedis:
     """Opened in the process that uses it, after the fork."""
     return open_redis(settings.redis)
 
@@ -46,7 +47,7 @@ def _storage() -> Storage:
 
 
 @cache
-def _live() -> Any:
+def _live() -> tuple[LiveDirectory, Heads]:
     return open_live(settings.live)
 
 
@@ -60,7 +61,8 @@ def load_session(session: dict[str, str | None], generation: str) -> None:
             run.fail("load_crashed", f"its workers were lost {attempt - 1} times: out of memory?", retryable=True, retry_after=_after())
             return
         with run:
-            ensure_dead(run.session, *_live(), settings.live)
+            directory, heads = _live()
+            ensure_dead(run.session, directory, heads, settings.live)
             files = list_files(run, _storage())
             plan = fan_out.plan(files, settings.load)
             if plan is None:
@@ -87,7 +89,8 @@ def _step(name: str, work: Callable[..., None]) -> Any:
         run = _new_run(session, generation)
         with _recorded(run), run:
             if run.tries(f"{name}:{number}") > settings.load.load_attempts:
-                run.fail("load_crashed", f"the worker of {name} {number} was lost again and again: out of memory?", retryable=True, retry_after=_after())
+                lost = f"the worker of {name} {number} was lost again and again: out of memory?"
+                run.fail("load_crashed", lost, retryable=True, retry_after=_after())
                 return
             work(run, _storage(), parts, ranges, number)
             run.hand_over()

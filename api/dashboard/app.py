@@ -189,7 +189,11 @@ class _Capture:
         headers: _Headers = list(self._start.get("headers", []))
         if self._encoding and len(body) >= compression.SMALLEST and _packs(headers):
             encoding = self._encoding
-            body = await anyio.to_thread.run_sync(compression.pack, body, encoding) if len(body) > 1 << 16 else compression.pack(body, encoding)
+            body = (
+                await anyio.to_thread.run_sync(compression.pack, body, encoding)
+                if len(body) > 1 << 16
+                else compression.pack(body, encoding)
+            )
             headers = _packed(headers, encoding)
             headers.append((b"content-length", str(len(body)).encode()))
         return _Answer(status, _tagged(headers, self._tag) if status == 200 else headers, body)

@@ -115,4 +115,3 @@ def partial_failure(meta: Meta) -> str:
     named = ", ".join(file for file, _, _ in meta.losses[:5])
     more = f" and {meta.loss_count - 5} more" if meta.loss_count > 5 else ""
     return f"The returned data may contain incomplete result. {meta.loss_count} stored files could not be read: {named}{more}."
-

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.errors import problem
 from api.live.headers import to_client, to_head
-from api.live.problems import problem
 from shared.errors import KubernetesUnavailable
 from shared.live.asking import WAITING_THREADS
 from shared.live.decision import explain_refusal
@@ -55,7 +55,9 @@ class LiveProxy:
         try:
             answer = await self._send(request, cluster, url)
         except httpx.PoolTimeout:
-            return problem(503, "head_busy", "every connection to live dashboards is in use (RAY_HISTORY_PROXY_CONNECTIONS)")
+            return problem(
+                503, "head_busy", "every connection to live dashboards is in use (RAY_HISTORY_PROXY_CONNECTIONS)", retry_after=RETRY_AFTER
+            )
         except (httpx.TimeoutException, TimeoutError) as exc:
             return problem(504, "head_timeout", f"the head of RayCluster {cluster.key} did not answer in time ({type(exc).__name__})")
         except httpx.HTTPError as exc:
@@ -72,7 +74,9 @@ class LiveProxy:
         if method not in self._settings.methods:
             allowed = ", ".join(sorted(self._settings.methods))
             detail = f"live dashboards are open to {allowed} here (RAY_HISTORY_PROXY_METHODS)"
-            return problem(405, "method_not_allowed", detail, headers={"allow": allowed})
+            answer = problem(405, "method_not_allowed", detail)
+            answer.headers["allow"] = allowed
+            return answer
         if method not in SAFE_METHODS and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return problem(403, "cross_site", "another site may not change a live cluster")
         return None

@@ -1,7 +1,7 @@
 """What the routes ask of live clusters: is this reference live now, which clusters run, and pass this request on.
 
-Wiring, in the order that keeps a Kubernetes outage away from dead sessions: a session with a loaded marker is dead for ever, so serve it
-without asking here; only `latest`, `live` and sessions that are not loaded need `cluster_of`.
+Wiring, in the order that keeps a Kubernetes outage away from dead sessions: one with a loaded marker is served without `cluster_of`, which
+only `latest`, `live` and sessions that are not loaded need. `revived` costs a loaded one nothing and never fails.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from api.live.proxy import LiveProxy
 from api.live.running import RunningSessions
+from shared.errors import KubernetesUnavailable
 from shared.live.asking import Asker
 from shared.live.heads import Heads
 from shared.live.port import LiveCluster, LiveDirectory
@@ -50,8 +51,9 @@ class LiveSessions:
 
     async def aclose(self) -> None:
         """Stop the watch and close connections."""
-        if self._resolver:
-            await self._resolver.aclose()
+        for part in (self._resolver, self._running):
+            if part:
+                await part.aclose()
         for client in self._clients:
             await client.aclose()
         await anyio.to_thread.run_sync(self._directory.close)
@@ -73,6 +75,22 @@ class LiveSessions:
         Raises KubernetesUnavailable when Kubernetes or the head cannot tell.
         """
         return await _started(self._resolver).live_cluster(ref, session)
+
+    def revived(self, session: Session) -> LiveCluster | None:
+        """The cluster that is known to run a session which was dead when it was loaded: its snapshot is to be dropped, too.
+
+        Only a fault tolerant GCS brings a session back, when its cluster is resumed or its head restarts. Answers from memory, and asks
+        the head in the background, so that the visit after the next one knows.
+        """
+        if not self._directory.enabled:
+            return None
+        try:
+            cluster = self._directory.get(session.namespace, session.cluster)
+        except KubernetesUnavailable:
+            return None
+        if cluster is None or not cluster.fault_tolerant or not cluster.answering:
+            return None
+        return cluster if _started(self._running).name(cluster) == session.session else None
 
     async def listing(self) -> list[LiveCluster]:
         """The clusters whose head may be asked, newest first, from the kept listing. Raises KubernetesUnavailable."""

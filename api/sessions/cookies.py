@@ -31,5 +31,7 @@ def cookie_headers(ref: SessionRef, max_age: int) -> tuple[tuple[bytes, bytes], 
     jar: SimpleCookie = SimpleCookie()
     for name, value in zip(NAMES, values, strict=True):
         jar[name] = value
-        jar[name].update({"path": "/", "max-age": max_age, "httponly": True, "samesite": "Lax"})
-    return tuple((b"set-cookie", morsel.OutputString().encode("latin-1")) for morsel in jar.values())
+        jar[name]["path"] = "/"
+        jar[name]["max-age"] = str(max_age)
+        jar[name]["httponly"] = jar[name]["samesite"] = "Lax"
+    return tuple((b"set-cookie", morsel.OutputString().replace('=""', "=").encode("latin-1")) for morsel in jar.values())

@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 import anyio
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from redis.asyncio import Redis
 from sse_starlette import EventSourceResponse
 
 from api.sessions import listing
@@ -18,6 +17,7 @@ from api.sessions.service import Entered, Sessions
 from shared.errors import InvalidReference
 from shared.sessions import LIVE, SessionRef
 from shared.settings import Settings
+from shared.store.client import AsyncRedis
 from shared.store.load_status import FINAL, states
 
 router = APIRouter()
@@ -82,7 +82,7 @@ async def sessions(
 
 async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dict[str, str]) -> None:
     stored = [row for row in rows if not row["live"]]
-    redis = cast("Redis", request.app.state.redis)
+    redis = cast("AsyncRedis", request.app.state.redis)
     for row, state in zip(stored, await states(redis, [by_ref[row["ref"]] for row in stored]), strict=True):
         row["status"] = state
 
@@ -130,7 +130,9 @@ async def load(request: Request, namespace: str, kind: str, name: str, session: 
     service = _sessions(request)
     entered = await service.enter(ref, force=force)
     record = await service.status(_real_name(ref, entered))
-    return _record(record, 200 if entered.cluster or (entered.generation and not force) else 202, location=f"/sessions/{_real_name(ref, entered)}")
+    return _record(
+        record, 200 if entered.cluster or (entered.generation and not force) else 202, location=f"/sessions/{_real_name(ref, entered)}"
+    )
 
 
 @router.delete(_SESSION)

@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 from cachetools import TTLCache
-from redis.asyncio import Redis
 
 from api.live.service import LiveSessions
 from shared.catalogue import Catalogue
@@ -18,9 +17,9 @@ from shared.live.port import LiveCluster
 from shared.queue import LoadQueue
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.settings import Settings
-from shared.store.claims import Claims
-from shared.store.client import redis_errors
 from shared.store import keys
+from shared.store.claims import Claims
+from shared.store.client import AsyncRedis, redis_errors
 from shared.store.eviction import Uses
 from shared.store.load_status import LoadStatus, absent, read_status
 
@@ -42,7 +41,7 @@ class Entered:
 class Sessions:
     """One per API process. Raises SessionNotFound, and StorageUnavailable, StoreUnavailable or KubernetesUnavailable for outages."""
 
-    def __init__(self, catalogue: Catalogue, redis: Redis, queue: LoadQueue, live: LiveSessions, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, redis: AsyncRedis, queue: LoadQueue, live: LiveSessions, settings: Settings) -> None:
         self.catalogue = catalogue
         self.live = live
         self._redis = redis
@@ -151,7 +150,9 @@ class Sessions:
         if entry.outcome == "failed":
             status = await read_status(self._redis, session)
             error = status.record["error"] or {}
-            raise LoadFailed(error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after)
+            raise LoadFailed(
+                error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after
+            )
         return entry.generation
 
     async def _is_loaded(self, session: Session) -> bool:

@@ -50,11 +50,12 @@ def before_asking(session: str, cluster: LiveCluster | None) -> Decision:
     if cluster.suspended:
         return Decision(State.DEAD, "its RayCluster is suspended and has no head")
     began = created_at(session)
-    if began < cluster.created - CLOCK_DOUBT:
+    # A fault tolerant GCS may have handed an older cluster's session on to this one: then age proves nothing.
+    if began < cluster.created - CLOCK_DOUBT and not cluster.fault_tolerant:
         return Decision(State.DEAD, "it is older than the RayCluster of that name")
     if cluster.head_service is None:
         # KubeRay makes the head's service and says so in the status before the first head can have a session.
-        if began < cluster.created:
+        if began < cluster.created and not cluster.fault_tolerant:
             return Decision(State.DEAD, "it is older than the RayCluster of that name, which has had no head yet")
         return Decision(State.UNKNOWN, f"RayCluster {cluster.key} has no head service yet")
     return Decision(State.ASK, "its RayCluster is there")

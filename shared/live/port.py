@@ -27,6 +27,8 @@ class LiveCluster:
     suspended: bool = False
     auth: DashboardAuth = "none"
     token_secret: str | None = None
+    fault_tolerant: bool = False
+    """Its GCS keeps its data outside the head, so that a restarted head goes on with the *same* session."""
 
     @property
     def key(self) -> str:

@@ -13,6 +13,7 @@ from shared.sessions import KINDS, Kind
 # KubeRay's names of them are RayOriginatedFromCRDLabelKey and RayOriginatedFromCRNameLabelKey.
 OWNER_KIND_LABEL = "ray.io/originated-from-crd"
 OWNER_NAME_LABEL = "ray.io/originated-from-cr-name"
+FAULT_TOLERANCE_ANNOTATION = "ray.io/ft-enabled"
 DASHBOARD_PORT_NAME = "dashboard"
 DASHBOARD_PORT = 8265
 
@@ -46,6 +47,7 @@ def read_ray_cluster(body: Mapping[str, Any]) -> LiveCluster:
         suspended=_suspended(spec, status),
         auth=auth,
         token_secret=secret,
+        fault_tolerant=_fault_tolerant(metadata, spec),
     )
 
 
@@ -69,6 +71,14 @@ def _suspended(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
     return status.get("state") == "suspended" or conditions.get("RayClusterSuspended") == "True"
 
 
+def _fault_tolerant(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Then Ray's head takes its session's name from there (Ray: Node.check_persisted_session_name; KubeRay: IsGCSFaultToleranceEnabled)."""
+    annotations = metadata.get("annotations") or {}
+    variables = {variable.get("name") for variable in (_head_container(spec).get("env") or [])}
+    marked = str(annotations.get(FAULT_TOLERANCE_ANNOTATION)).lower() == "true"
+    return spec.get("gcsFaultToleranceOptions") is not None or marked or "RAY_REDIS_ADDRESS" in variables
+
+
 def _auth(cluster: str, options: Mapping[str, Any]) -> tuple[DashboardAuth, str | None]:
     """`spec.authOptions`: the Secret is the named one, or else the one that KubeRay's operator made for the cluster."""
     if str(options.get("mode") or "").lower() != "token":
@@ -86,10 +96,15 @@ def _checked_name(name: str) -> str:
 
 def _dashboard_port(spec: Mapping[str, Any]) -> int:
     """The head service gets the head container's ports by their names (KubeRay: getServicePorts)."""
-    template = ((spec.get("headGroupSpec") or {}).get("template") or {}).get("spec") or {}
-    for container in (template.get("containers") or [])[:1]:
-        for port in container.get("ports") or []:
-            number = port.get("containerPort")
-            if port.get("name") == DASHBOARD_PORT_NAME and isinstance(number, int) and 0 < number < 65536:
-                return number
+    for port in _head_container(spec).get("ports") or []:
+        number = port.get("containerPort")
+        if port.get("name") == DASHBOARD_PORT_NAME and isinstance(number, int) and 0 < number < 65536:
+            return number
     return DASHBOARD_PORT
+
+
+def _head_container(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first container of the head's pod is Ray's (KubeRay: RayContainerIndex)."""
+    template = ((spec.get("headGroupSpec") or {}).get("template") or {}).get("spec") or {}
+    containers = template.get("containers") or [{}]
+    return containers[0] or {}

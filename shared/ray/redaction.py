@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 REDACTED = "<redacted>"
-_SECRET = "env_vars"
+_HIDDEN = "env_vars"
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -33,7 +33,7 @@ def redact(value: Any) -> Any:
         return [redact(item) for item in value]
     if not isinstance(value, dict):
         return value
-    result = {}
+    result: dict[str, Any] = {}
     for key, item in value.items():
         if key == "runtime_env" and isinstance(item, dict):
             result[key] = _without_values(item)
@@ -50,5 +50,5 @@ def redact_rows(rows: list[bytes]) -> list[bytes]:
 
 
 def _without_values(runtime_env: dict[str, Any]) -> dict[str, Any]:
-    secrets = runtime_env.get(_SECRET)
-    return {**runtime_env, _SECRET: dict.fromkeys(secrets, REDACTED)} if isinstance(secrets, dict) else runtime_env
+    secrets = runtime_env.get(_HIDDEN)
+    return {**runtime_env, _HIDDEN: dict.fromkeys(secrets, REDACTED)} if isinstance(secrets, dict) else runtime_env

@@ -85,7 +85,7 @@ class _Codec(threading.local):
 
 _codec = _Codec()
 _pack = msgspec.msgpack.Encoder().encode
-_WIDTHS = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_WIDTHS: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
 def compress(data: bytes, *, fast: bool = False) -> bytes:

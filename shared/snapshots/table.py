@@ -126,7 +126,7 @@ class TableReader:
             places = np.empty_like(order)
             places[order] = np.arange(order.size)
             self._snapshot.keep(name, places, int(places.nbytes))
-        return places[rows]  # type: ignore[no-any-return]
+        return places[rows]
 
     async def _rows(self, index: TableIndex, chosen: list[tuple[int, NDArray[np.intp]]], *, detail: bool, browser: bool) -> list[bytes]:
         """Rows by part and place in id order; all their blocks come in one round trip."""

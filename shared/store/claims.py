@@ -90,14 +90,14 @@ class WorkerClaims:
     def publish(self, session_key: str, generation: str, *, complete: bool) -> str | None:
         """Flip the loaded marker. The former generation ("" if none), which stays readable for a while; None when the claim is lost."""
         s = self._settings
-        arguments = [generation, _ms(s.snapshot_ttl), _ms(s.snapshot_grace), int(complete), _ms(s.retry_partial_after)]
+        arguments: list[str | int] = [generation, _ms(s.snapshot_ttl), _ms(s.snapshot_grace), int(complete), _ms(s.retry_partial_after)]
         with redis_errors():
             found = self._publish([keys.of_session(session_key)], arguments)
         return _text(found[1]) if int(found[0]) else None
 
     def fail(self, session_key: str, generation: str, code: str, message: str, *, retryable: bool, retry_after: float) -> bool:
         """Record why a load failed and give the claim back. False when the claim is lost."""
-        arguments = [generation, code, message, int(retryable), _ms(retry_after), _ms(self._settings.snapshot_ttl)]
+        arguments: list[str | int] = [generation, code, message, int(retryable), _ms(retry_after), _ms(self._settings.snapshot_ttl)]
         with redis_errors():
             return bool(self._fail([keys.of_session(session_key)], arguments))
 

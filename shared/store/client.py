@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis import Redis
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -18,14 +18,16 @@ from redis.retry import Retry
 from shared.errors import SettingsError, StoreUnavailable
 from shared.settings import RedisSettings
 
+__all__ = ["AsyncRedis", "SyncRedis", "open_async_redis", "open_redis", "redis_errors"]
+
 _PASSWORD = re.compile(r"//[^@/\s]*@")
 _RETRIED = [RedisConnectionError, RedisTimeoutError]
 
 
-def open_redis(settings: RedisSettings) -> Redis:
+def open_redis(settings: RedisSettings) -> SyncRedis:
     """A thread-safe client for workers. Open it after any fork. Raises SettingsError."""
     with _settings_errors():
-        return Redis.from_url(
+        return SyncRedis.from_url(
             settings.url,
             socket_timeout=settings.redis_timeout,
             socket_connect_timeout=settings.redis_timeout,

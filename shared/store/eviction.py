@@ -68,9 +68,9 @@ class Budget:
             session_key, generation = keys.split_member(raw.decode())
             with redis_errors():
                 there = self._redis.exists(keys.snapshot(session_key, generation))
-                writers = self._redis.get(keys.claim(session_key))
+                writer = cast("bytes | None", self._redis.get(keys.claim(session_key)))
             # A claimed generation that is not there yet is about to be written.
-            being_written = writers is not None and writers.decode() == generation
+            being_written = writer is not None and writer.decode() == generation
             if there and (excess <= 0 or used_at > in_use or being_written):
                 continue
             if not there and being_written:
@@ -102,8 +102,8 @@ class Uses:
     async def forget(self, session_key: str, generation: str) -> None:
         member = keys.member(session_key, generation)
         with redis_errors():
-            await cast("Awaitable[int]", self._redis.zrem(keys.INDEX, member))
-            await cast("Awaitable[int]", self._redis.hdel(keys.SIZES, member))
+            await self._redis.zrem(keys.INDEX, member)
+            await self._redis.hdel(keys.SIZES, member)
 
 
 def _now_ms() -> int:
