@@ -1,4 +1,4 @@
-"""The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> publish.
+"""The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> summaries -> publish.
 
 What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the claim. Its fields:
 `files:{part}`, `stored`; `l:{range}:{part}` task events; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
@@ -8,7 +8,6 @@ What one step leaves for the next lies in the load's own hash in Redis, compress
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +24,14 @@ from workers.event_files import SessionFiles
 from workers.load import LINEAGE_TASKS, finish, merge_all_entities, parse
 from workers.load_run import LoadRun
 from workers.partition import Ranges
+from workers.snapshot_end import lineage_actors, lineage_fields
 from workers.task_range import merge_range as merge_one_range
 
 # What a task attempt takes in event files, and how much gzip makes of them: measured on recorded sessions.
 _BYTES_PER_ATTEMPT = 4_800
 _GZ_RATIO = 12
+# Jobs are shared out among so many tasks.
+SUMMARISERS = 4
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -120,31 +122,38 @@ def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number:
     run.forget(names)
 
 
+def summarise(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+    """Lineage of every SUMMARISERS-th job, if it is small enough, one at a time."""
+    counts = _counts(run, ranges)
+    actors = lineage_actors(_kept(run, "entities", Entities))
+    for at, (job, of_job) in enumerate(counts.items()):
+        if at % SUMMARISERS == number and of_job.total() <= LINEAGE_TASKS:
+            found = run.kept([f"n:{at_range}:{job}" for at_range in range(ranges)])
+            tasks = [task for data in found for task in msgspec.msgpack.decode(decompress(data), type=list[LineageTask])]
+            run.put(lineage_fields(job, tasks, actors))
+
+
 def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     run.progress("publishing")
-    indexes: list[PartIndex] = []
-    counts: dict[str, Counter[CountKey]] = {}
     skipped: Counter[str] = Counter()
     for part in range(parts):
         skipped.update(_kept(run, f"s:{part}", dict[str, int]))
+    merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
+    if bad := sum(left.bad_events for left in merged):
+        skipped["bad_event"] += bad
+        run.progress(events_skipped=bad)
+    finish(run, _kept(run, "entities", Entities), [left.index for left in merged], _counts(run, ranges), skipped)
+
+
+def _counts(run: LoadRun, ranges: int) -> dict[str, Counter[CountKey]]:
+    """Attempts by job, and by name, type and state, over all ranges."""
+    counts: dict[str, Counter[CountKey]] = {}
     for at in range(ranges):
-        left = _kept(run, f"m:{at}", _Merged)
-        indexes.append(left.index)
-        if left.bad_events:
-            skipped["bad_event"] += left.bad_events
-            run.progress(events_skipped=left.bad_events)
-        for job, of_job in left.counts.items():
+        for job, of_job in _kept(run, f"m:{at}", _Merged).counts.items():
+            known = counts.setdefault(job, Counter())
             for key, count in of_job:
-                counts.setdefault(job, Counter())[key] += count
-
-    def lineage() -> Iterator[tuple[str, list[LineageTask]]]:
-        """One job at a time, those small enough."""
-        for job, of_job in counts.items():
-            if of_job.total() <= LINEAGE_TASKS:
-                found = run.kept([f"n:{at}:{job}" for at in range(ranges)])
-                yield job, [task for data in found for task in msgspec.msgpack.decode(decompress(data), type=list[LineageTask])]
-
-    finish(run, _kept(run, "entities", Entities), indexes, counts, lineage(), skipped)
+                known[key] += count
+    return counts
 
 
 def _kept(run: LoadRun, name: str, type_: Any) -> Any:

@@ -9,14 +9,13 @@ import structlog
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.ray.function_summary import CountKey
-from shared.ray.lineage import LineageTask
 from shared.snapshots.format import PartIndex
 from shared.storage.port import ObjectInfo, Storage
 from workers.entities import Entities, build
 from workers.event_files import SessionFiles, read_stored
 from workers.load_run import LoadRun
 from workers.partition import Lines, Ranges, UnreadableFile, partition, unpack
-from workers.snapshot_end import entity_fields, lineage_actors, meta_field, summary_fields, task_table
+from workers.snapshot_end import entity_fields, lineage_actors, lineage_fields, meta_field, summary_fields, task_table
 from workers.task_range import TaskRange, merge_range
 
 log = structlog.get_logger()
@@ -77,7 +76,10 @@ def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Counter
     run.progress("publishing", events_skipped=tasks.bad_events)
     if tasks.bad_events:
         skipped["bad_event"] += tasks.bad_events
-    finish(run, entities, [tasks.index], tasks.counts, tasks.lineage.items(), skipped)
+    actors = lineage_actors(entities)
+    for job, of_job in tasks.lineage.items():
+        run.put(lineage_fields(job, of_job, actors))
+    finish(run, entities, [tasks.index], tasks.counts, skipped)
 
 
 def finish(
@@ -85,14 +87,11 @@ def finish(
     entities: Entities,
     parts: list[PartIndex],
     counts: dict[str, Counter[CountKey]],
-    lineage: Iterable[tuple[str, list[LineageTask]]],
     skipped: Counter[str],
 ) -> None:
-    """Everything after the task rows: small tables, documents, summaries, `meta`, and the loaded marker."""
+    """Everything after task rows and lineage: small tables, documents, summaries, `meta`, and the loaded marker."""
     tables, fields = entity_fields(entities)
-    run.put(fields)
-    for name, data in summary_fields(counts, lineage, lineage_actors(entities)):
-        run.put({name: data})
+    run.put(fields | summary_fields(counts))
     tables["tasks"] = task_table(parts)
     losses, loss_count = run.losses()
     if entities.malformed:

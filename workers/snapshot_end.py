@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -31,17 +30,19 @@ def entity_fields(entities: Entities) -> tuple[dict[str, TableIndex], dict[str, 
     return tables, fields
 
 
-def summary_fields(
-    counts: dict[str, Counter[CountKey]], lineage: Iterable[tuple[str, list[LineageTask]]], actors: dict[str, LineageActor]
-) -> Iterator[tuple[str, bytes]]:
-    """Task summaries per job and, by function, of all jobs. `lineage` comes job by job, each in the order of the list API."""
+def summary_fields(counts: dict[str, Counter[CountKey]]) -> dict[str, bytes]:
+    """Task summaries by function, per job and of all jobs."""
     everything: Counter[CountKey] = Counter()
+    fields = {}
     for job, of_job in counts.items():
         everything.update(of_job)
-        yield fmt.doc_field(f"tasks/by_function/{job}"), fmt.compress(_summary(of_job))
-    yield fmt.doc_field("tasks/by_function"), fmt.compress(_summary(everything))
-    for job, tasks in lineage:
-        yield fmt.doc_field(f"tasks/by_lineage/{job}"), fmt.compress(summary_by_lineage(tasks, actors))
+        fields[fmt.doc_field(f"tasks/by_function/{job}")] = fmt.compress(_summary(of_job))
+    return fields | {fmt.doc_field("tasks/by_function"): fmt.compress(_summary(everything))}
+
+
+def lineage_fields(job: str, tasks: list[LineageTask], actors: dict[str, LineageActor]) -> dict[str, bytes]:
+    """The task summary by lineage of one job, whose tasks come in the order of the list API."""
+    return {fmt.doc_field(f"tasks/by_lineage/{job}"): fmt.compress(summary_by_lineage(tasks, actors))}
 
 
 def _summary(counts: Counter[CountKey]) -> bytes:

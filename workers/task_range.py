@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +46,15 @@ def merge_range(number: int, texts: Iterable[bytes], ends: TaskEnds) -> TaskRang
     hexer = Hexer()
     renderer = TaskRenderer(hexer)
     rejected: list[str] = []
-    with _no_gc():
-        tasks = tasks_in(texts)
-        rows = sorted(renderer.render(_attempts(tasks, ends, hexer, rejected), rejected), key=_key)
-        ids, _, base, rest, values, creation = zip(*rows, strict=True) if rows else ((),) * 6
-        del rows
-        columns = dict(zip(COLUMNS, zip(*values, strict=True) if values else ((),) * len(COLUMNS), strict=True))
-        del values
-        index, fields = TablePart(TASKS.name, number, columns, "job_id").render(ids, base, rest, renderer.redactions)
-        del base, rest
-        counts, lineage = _by_job(ids, columns, creation)
+    tasks = tasks_in(texts)
+    rows = sorted(renderer.render(_attempts(tasks, ends, hexer, rejected), rejected), key=_key)
+    ids, _, base, rest, values, creation = zip(*rows, strict=True) if rows else ((),) * 6
+    del rows
+    columns = dict(zip(COLUMNS, zip(*values, strict=True) if values else ((),) * len(COLUMNS), strict=True))
+    del values
+    index, fields = TablePart(TASKS.name, number, columns, "job_id").render(ids, base, rest, renderer.redactions)
+    del base, rest
+    counts, lineage = _by_job(ids, columns, creation)
     if rejected:
         log.warning("bad task events", count=len(rejected), samples=rejected[:_SAMPLES])
     return TaskRange(index, fields, counts, lineage, len(rejected))
@@ -113,15 +110,3 @@ def _decode_singly(text: bytes, rejected: list[str]) -> list[Event]:
         except msgspec.DecodeError as exc:
             rejected.append(f"{exc}: {line[:200].decode(errors='replace')}")
     return events
-
-
-@contextmanager
-def _no_gc() -> Iterator[None]:
-    """Millions of small, acyclic objects: collecting them again and again costs a fifth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -21,12 +21,13 @@ from shared.sessions import Session
 from shared.storage.factory import open_storage
 from shared.storage.port import Storage
 from shared.store.client import SyncRedis, open_redis
-from shared.task_names import LOAD_SESSION, MERGE_ENTITIES, MERGE_RANGE, PARSE_PART, PUBLISH
+from shared.task_names import LOAD_SESSION, MERGE_ENTITIES, MERGE_RANGE, PARSE_PART, PUBLISH, SUMMARISE
 from workers import fan_out
 from workers.app import app, settings
 from workers.event_files import list_files
 from workers.load import load
 from workers.load_run import LoadRun
+from workers.no_gc import no_gc
 
 log = structlog.get_logger()
 
@@ -66,7 +67,8 @@ def load_session(session: dict[str, str | None], generation: str) -> None:
             files = list_files(run, _storage())
             plan = fan_out.plan(files, settings.load)
             if plan is None:
-                load(run, _storage(), files)
+                with no_gc():
+                    load(run, _storage(), files)
                 return
             fan_out.keep_plan(run, plan)
             run.hand_over()
@@ -74,11 +76,12 @@ def load_session(session: dict[str, str | None], generation: str) -> None:
 
 
 def _canvas(session: dict[str, str | None], generation: str, parts: int, ranges: int) -> Signature:
-    """Parse parts, then everything but tasks, then merge ranges, then publish."""
+    """Parse parts, then everything but tasks, then merge ranges, then summaries, then publish."""
     common = {"session": session, "generation": generation, "parts": parts, "ranges": ranges}
     parsing = [parse_part.si(**common, number=number) for number in range(parts)]
     merging = [merge_range.si(**common, number=number) for number in range(ranges)]
-    return chord(parsing, merge_entities.si(**common) | chord(merging, publish.si(**common)))
+    summing = [summarise.si(**common, number=number) for number in range(fan_out.SUMMARISERS)]
+    return chord(parsing, merge_entities.si(**common) | chord(merging, chord(summing, publish.si(**common))))
 
 
 def _step(name: str, work: Callable[..., None]) -> Any:
@@ -92,8 +95,10 @@ def _step(name: str, work: Callable[..., None]) -> Any:
                 lost = f"the worker of {name} {number} was lost again and again: out of memory?"
                 run.fail("load_crashed", lost, retryable=True, retry_after=_after())
                 return
-            work(run, _storage(), parts, ranges, number)
-            run.hand_over()
+            with no_gc():
+                work(run, _storage(), parts, ranges, number)
+            if name != PUBLISH:
+                run.hand_over()
 
     return step
 
@@ -101,6 +106,7 @@ def _step(name: str, work: Callable[..., None]) -> Any:
 parse_part = _step(PARSE_PART, fan_out.parse_part)
 merge_entities = _step(MERGE_ENTITIES, fan_out.merge_entities)
 merge_range = _step(MERGE_RANGE, fan_out.merge_range)
+summarise = _step(SUMMARISE, fan_out.summarise)
 publish = _step(PUBLISH, fan_out.publish)
 
 
