@@ -98,7 +98,7 @@ def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: 
     fields = {f"e:{number}": compress(_pack(lines.entities)), f"s:{number}": compress(_pack(lines.skipped))}
     for at, text in enumerate(lines.texts()):
         if text:
-            fields[f"l:{at}:{number}"] = compress(text, fast=True)
+            fields[f"l:{at}:{number}"] = compress(text)
     run.keep(fields)
 
 

@@ -147,8 +147,8 @@ class LoadRun:
 
     def fail(self, code: str, message: str, *, retryable: bool, retry_after: float) -> None:
         """Record why the load failed, drop what it wrote, give the claim back."""
-        self._claims.fail(self.session.key, self.generation, code, message, retryable=retryable, retry_after=retry_after)
-        self._budget.forget(self.session.key, self.generation)
+        if self._claims.fail(self.session.key, self.generation, code, message, retryable=retryable, retry_after=retry_after):
+            self._budget.forget(self.session.key, self.generation)
 
     def _write(self, key: str, fields: Mapping[str, bytes]) -> None:
         lease = round(self._settings.queue_lease * 1000)

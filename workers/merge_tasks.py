@@ -53,8 +53,9 @@ class Hexer:
         return known
 
 
-def merge(task_id: str, events: Iterable[Event], ends: TaskEnds, hexer: Hexer) -> list[Attempt]:
-    """The attempts of one task (its id in hex) that have a definition: live lists no others. Raises ValueError for a time that is none."""
+def merge(task_id: str, events: Iterable[Event], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> list[Attempt]:
+    """The attempts of one task (its id in hex) that have a definition: live lists no others. `rejected` gets the reason
+    for every event that is left out. Raises ValueError for a time that is none."""
     by_number: dict[int, list[Event]] = {}
     for event in events:
         lifecycle = event.taskLifecycleEvent
@@ -65,6 +66,7 @@ def merge(task_id: str, events: Iterable[Event], ends: TaskEnds, hexer: Hexer) -
         elif (definition := event.taskDefinitionEvent or event.actorTaskDefinitionEvent) is not None:
             number = definition.taskAttempt
         else:
+            rejected.append(f"{event.eventType or 'an event without a type'} is no task event")
             continue
         known = by_number.get(number)
         if known is None:

@@ -143,8 +143,8 @@ def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
     appends = {prefix: buckets[number].append for prefix, number in ranges.by_prefix.items() if prefix != _ONES}
     for line in lines_of(text):
         at = line.find(mark)
-        # The id ends where a plain one must, and is the only one: a definition's parent has a key of its own.
-        if at > 0 and line[at + 42 : at + 43] == b'"' and line.rfind(mark) == at and b"TASK_" in line:
+        # Only a key can look like this: within a string its quotes are escaped, and a definition's parent has a key of its own.
+        if at > 0 and line[at + 42 : at + 43] == b'"':
             append = appends.get(line[at + 10 : at + 12])
             if append is not None:
                 append(line)

@@ -97,7 +97,7 @@ def _attempts(tasks: dict[bytes, list[bytes]], ends: TaskEnds, hexer: Hexer, rej
         except msgspec.DecodeError:
             events = _decode_singly(text, rejected)
         try:
-            yield from merge(to_hex(task_id.decode()), events, ends, hexer)
+            yield from merge(to_hex(task_id.decode()), events, ends, hexer, rejected)
         except ValueError as exc:
             rejected.append(str(exc))
 

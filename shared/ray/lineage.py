@@ -133,7 +133,8 @@ def _bottom_up(roots: list[_Group]) -> list[_Group]:
 
 def _merge_siblings(roots: list[_Group]) -> list[_Group]:
     for group in _bottom_up(roots):
-        group.children, group.oldest_child = _merged(group.children)
+        if group.children:
+            group.children, group.oldest_child = _merged(group.children)
     return _merged(roots)[0]
 
 
@@ -156,32 +157,45 @@ def _merged(siblings: list[_Group]) -> tuple[list[_Group], int | None]:
 
 def _add_up(roots: list[_Group]) -> None:
     for group in _bottom_up(roots):
-        for child in group.children:
-            for state, count in child.counts.items():
-                group.counts[state] = group.counts.get(state, 0) + count
-        group.children.sort(key=_order)
+        if group.children:
+            counts = group.counts
+            for child in group.children:
+                for state, count in child.counts.items():
+                    counts[state] = counts.get(state, 0) + count
+            group.children.sort(key=_order)
     roots.sort(key=_order)
 
 
 def _order(group: _Group) -> tuple[int, int, int, int, int]:
     """Running first, then pending, failed, older; an actor's creation before what else is of the same time."""
-    counts = group.counts
+    get = group.counts.get
+    running = pending = 0
+    for state in _RUNNING:
+        running -= get(state, 0)
+    for state in _PENDING:
+        pending -= get(state, 0)
     return (
-        -sum(counts.get(state, 0) for state in _RUNNING),
-        -sum(counts.get(state, 0) for state in _PENDING),
-        -counts.get("FAILED", 0),
+        running,
+        pending,
+        -get("FAILED", 0),
         group.timestamp or sys.maxsize,
         0 if group.type == "ACTOR_CREATION_TASK" else 1,
     )
 
 
 def _render(roots: list[_Group]) -> bytes:
-    done: dict[int, bytes] = {}
+    """Children before their parents; what repeats (names, counts) is encoded once."""
+    done: dict[int, str] = {}
+    names: dict[str, str] = {}
+    encoded: dict[tuple[tuple[str, int], ...], str] = {}
     for group in _bottom_up(roots):
-        children = b",".join([done.pop(id(child)) for child in group.children])
-        head = (
-            f'{{"name":{_quote(group.name)},"key":{_quote(group.key)},"type":"{group.type}",'
-            f'"timestamp":{group.timestamp or "null"},"state_counts":'
+        name = names.get(group.name) or names.setdefault(group.name, _quote(group.name))
+        key = name if group.key is group.name else _quote(group.key)
+        children = ",".join([done.pop(id(child)) for child in group.children])
+        counted = tuple(group.counts.items())
+        counts = encoded.get(counted) or encoded.setdefault(counted, _encode(group.counts).decode())
+        done[id(group)] = (
+            f'{{"name":{name},"key":{key},"type":"{group.type}","timestamp":{group.timestamp or "null"},'
+            f'"state_counts":{counts},"children":[{children}],"link":{group.link}}}'
         )
-        done[id(group)] = head.encode() + _encode(group.counts) + b',"children":[' + children + b'],"link":' + group.link.encode() + b"}"
-    return b",".join([done[id(root)] for root in roots])
+    return ",".join([done[id(root)] for root in roots]).encode()

@@ -1,0 +1,177 @@
+"""The sessions of a bucket, listed seldom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.catalogue import Catalogue
+from shared.errors import SessionNotFound, StorageUnavailable
+from shared.sessions import Session, SessionRef
+from shared.storage.port import ObjectInfo
+
+OLD, MIDDLE, NEW = (f"session_2026-11-0{day}_10-11-12_123456_1" for day in (1, 2, 3))
+
+
+class Bucket:
+    """The part of a storage that a catalogue uses; counts the listings."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = [f"cluster-metadata/{key}" for key in keys]
+        self.listings = 0
+        self.down = False
+        self.gate: threading.Event | None = None
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self.listings += 1
+        if self.gate:
+            assert self.gate.wait(30)
+        if self.down:
+            raise StorageUnavailable("down")
+        yield from (ObjectInfo(key, 0) for key in self.keys if key.startswith(prefix))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def made(bucket: Bucket, clock: Clock | None = None, max_age: float = 15.0) -> Catalogue:
+    return Catalogue(bucket, max_age, clock or Clock())  # type: ignore[arg-type]
+
+
+BUCKET = (
+    f"raycluster/ns_c/{OLD}",
+    f"raycluster/ns_c/{NEW}",
+    f"rayjob/ns_job_c2/{MIDDLE}",
+    f"rayjob/ns_job_c3/{OLD}",
+    f"raycluster/x_c/{MIDDLE}",
+)
+
+
+def test_newest_first_with_their_owners() -> None:
+    assert [str(session.ref) for session in made(Bucket(*BUCKET)).sessions()] == [
+        f"ns/raycluster/c/{NEW}",
+        f"ns/rayjob/job/{MIDDLE}",
+        f"x/raycluster/c/{MIDDLE}",
+        f"ns/rayjob/job/{OLD}",
+        f"ns/raycluster/c/{OLD}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ref", "session"),
+    [
+        ("ns/raycluster/c", Session("ns", "c", NEW)),
+        ("ns/raycluster/c/latest", Session("ns", "c", NEW)),
+        (f"ns/raycluster/c/{OLD}", Session("ns", "c", OLD)),
+        ("ns/rayjob/job", Session("ns", "c2", MIDDLE, "rayjob", "job")),
+        (f"ns/rayjob/job/{OLD}", Session("ns", "c3", OLD, "rayjob", "job")),
+        ("ns/raycluster/c2", Session("ns", "c2", MIDDLE, "rayjob", "job")),
+        ("x/raycluster/c", Session("x", "c", MIDDLE)),
+    ],
+)
+def test_references_by_cluster_and_by_owner(ref: str, session: Session) -> None:
+    assert made(Bucket(*BUCKET)).resolve(SessionRef.parse(ref)) == session
+
+
+@pytest.mark.parametrize(
+    "ref", ["ns/raycluster/none", "other/raycluster/c", f"ns/raycluster/c/{MIDDLE}", "ns/rayservice/job", "ns/rayjob/c2"]
+)
+def test_an_unknown_reference_is_not_found_after_one_fresh_look(ref: str) -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    catalogue.sessions()
+    clock.now += 1
+    with pytest.raises(SessionNotFound):
+        catalogue.resolve(SessionRef.parse(ref))
+    assert bucket.listings == 2
+
+
+def test_live_is_never_in_the_bucket_and_not_looked_for_anew() -> None:
+    bucket = Bucket(*BUCKET)
+    catalogue = made(bucket)
+    catalogue.sessions()
+    with pytest.raises(SessionNotFound):
+        catalogue.resolve(SessionRef.parse("ns/raycluster/c/live"))
+    assert bucket.listings == 1
+
+
+def test_a_new_session_is_found_at_once_by_name() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    catalogue.sessions()
+    clock.now += 1
+    bucket.keys.append(f"cluster-metadata/raycluster/ns_c/{MIDDLE}")
+    assert catalogue.resolve(SessionRef.parse(f"ns/raycluster/c/{MIDDLE}")).session == MIDDLE
+
+
+def test_a_listing_is_kept_for_its_age() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    for _ in range(5):
+        catalogue.sessions()
+        catalogue.resolve(SessionRef.parse("ns/raycluster/c"))
+        clock.now += 3
+    assert bucket.listings == 1
+    clock.now += 1
+    catalogue.sessions()
+    assert bucket.listings == 2
+
+
+def test_age_zero_looks_every_time() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock, max_age=0)
+    for _ in range(3):
+        clock.now += 0.001
+        catalogue.sessions()
+    assert bucket.listings == 3
+
+
+def test_many_callers_wait_for_one_listing() -> None:
+    bucket = Bucket(*BUCKET)
+    bucket.gate = threading.Event()
+    catalogue = made(bucket)
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(catalogue.sessions) for _ in range(20)]
+        bucket.gate.set()
+        assert {len(answer.result()) for answer in asked} == {5}
+    assert bucket.listings == 1
+
+
+def test_an_outage_is_never_an_empty_catalogue() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    bucket.down = True
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            catalogue.sessions()
+    with pytest.raises(StorageUnavailable):
+        catalogue.resolve(SessionRef.parse("ns/raycluster/c"))
+    bucket.down = False
+    assert len(catalogue.sessions()) == 5
+    bucket.down = True
+    clock.now += 1
+    # What the cache knows is still answered; what it lacks needs a look, which fails.
+    assert catalogue.resolve(SessionRef.parse("ns/raycluster/c")).session == NEW
+    with pytest.raises(StorageUnavailable):
+        catalogue.resolve(SessionRef.parse("ns/raycluster/none"))
+
+
+def test_bad_markers_are_skipped_and_counted() -> None:
+    catalogue = made(Bucket(*BUCKET, "raycluster/broken/x", "raycluster/ns_c/session_latest", "readme.txt"))
+    assert catalogue.skipped == 0
+    assert len(catalogue.sessions()) == 5
+    assert catalogue.skipped == 3
+
+
+def test_the_same_session_under_two_owners_keeps_one_reference_each() -> None:
+    catalogue = made(Bucket(f"raycluster/ns_c/{OLD}", f"rayjob/ns_job_c/{OLD}"))
+    assert catalogue.resolve(SessionRef.parse(f"ns/rayjob/job/{OLD}")).owner_name == "job"
+    assert catalogue.resolve(SessionRef.parse(f"ns/raycluster/c/{OLD}")).cluster == "c"

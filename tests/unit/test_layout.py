@@ -1,0 +1,104 @@
+"""KubeRay's bucket layout."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.layout import (
+    endpoint_of,
+    is_event_file,
+    is_log_event_file,
+    log_prefix,
+    session_of_marker,
+    session_prefix,
+)
+from shared.sessions import Session
+
+NAME = "session_2026-11-01_10-11-12_123456_1"
+NODE = "c04793e0711c4a3b748fdacd2407e9d0e6aaf52e50f058241e141750"
+PLAIN = Session("default", "raycap", NAME)
+OWNED = Session("batch", "rj-demo-x7k2p", NAME, "rayjob", "rj-demo")
+
+
+def test_sessions_lie_below_their_owner_when_they_have_one() -> None:
+    assert session_prefix(PLAIN) == f"cluster-history/raycluster/default/raycap/{NAME}/"
+    assert session_prefix(OWNED) == f"cluster-history/rayjob/batch/rj-demo/rj-demo-x7k2p/{NAME}/"
+    assert log_prefix(OWNED, NODE) == f"{session_prefix(OWNED)}{NODE}/logs/"
+
+
+@pytest.mark.parametrize(
+    ("key", "session"),
+    [
+        (f"cluster-metadata/raycluster/default_raycap/{NAME}", PLAIN),
+        (f"cluster-metadata/rayjob/batch_rj-demo_rj-demo-x7k2p/{NAME}", OWNED),
+        (f"cluster-metadata/rayservice/a.b_c.d_e-f/{NAME}", Session("a.b", "e-f", NAME, "rayservice", "c.d")),
+        ("cluster-metadata/raycluster/ns_c/session_2026-11-01_10-11-12_123456", Session("ns", "c", "session_2026-11-01_10-11-12_123456")),
+    ],
+)
+def test_markers_name_sessions(key: str, session: Session) -> None:
+    assert session_of_marker(key) == session
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "cluster-metadata/",
+        NAME,
+        f"raycluster/default_raycap/{NAME}",
+        f"cluster-history/raycluster/default_raycap/{NAME}",
+        "cluster-metadata/raycluster/default_raycap",
+        f"cluster-metadata/raycluster/default_raycap/{NAME}/x",
+        f"cluster-metadata/raycluster/default/{NAME}",
+        f"cluster-metadata/raycluster/default_owner_raycap/{NAME}",
+        f"cluster-metadata/rayjob/default_raycap/{NAME}",
+        f"cluster-metadata/raything/default_raycap/{NAME}",
+        f"cluster-metadata/raycluster/default_RayCap/{NAME}",
+        f"cluster-metadata/raycluster/default_/{NAME}",
+        f"cluster-metadata/raycluster/.._raycap/{NAME}",
+        f"cluster-metadata/rayjob/default_.._raycap/{NAME}",
+        "cluster-metadata/raycluster/default_raycap/session_latest",
+        "cluster-metadata/raycluster/default_raycap/session_2026-13-01_10-11-12_123456_1",
+        f"cluster-metadata/raycluster/default_raycap/{NAME}.tmp",
+    ],
+)
+def test_other_keys_name_none(key: str) -> None:
+    assert session_of_marker(key) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "events", "log_events"),
+    [
+        (f"{NODE}/node_events/{NODE}-2026-11-23-19", True, False),
+        (f"{NODE}/node_events/{NODE}-2026-11-23-19-1795460447698476321.jsonl", True, False),
+        (f"{NODE}/job_events/03000000/{NODE}-2026-11-23-19.jsonl.gz", True, False),
+        (f"{NODE}/job_events/{NODE}-2026-11-23-19.jsonl.gz", False, False),
+        (f"{NODE}/job_events/03000000/deeper/x.jsonl", False, False),
+        (f"{NODE}/node_events/", False, False),
+        (f"{NODE}/logs/node_events/x.jsonl", False, False),
+        ("fetched_endpoints/restful__timezone", False, False),
+        (f"{NODE}/logs/events/event_JOBS.log", False, True),
+        (f"{NODE}/logs/events/event_CORE_WORKER_1019.log", False, True),
+        (f"{NODE}/logs/events/export_events/event_X.log", False, False),
+        (f"{NODE}/logs/events/other.log", False, False),
+        (f"{NODE}/logs/event_JOBS.log", False, False),
+    ],
+)
+def test_what_a_file_of_a_session_is(key: str, events: bool, log_events: bool) -> None:
+    assert (is_event_file(key), is_log_event_file(key)) == (events, log_events)
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("fetched_endpoints/restful__timezone", "/timezone"),
+        ("fetched_endpoints/restful__api__v0__cluster_metadata", "/api/v0/cluster_metadata"),
+        ("fetched_endpoints/restful__api__data__datasets__08000000", "/api/data/datasets/08000000"),
+        ("fetched_endpoints/restful__api__v0__x?a=b__c&d=1", "/api/v0/x?a=b__c&d=1"),
+        ("fetched_endpoints/other", None),
+        (f"{NODE}/fetched_endpoints/restful__timezone", None),
+        ("fetched_endpoints", None),
+    ],
+)
+def test_stored_endpoints(key: str, path: str | None) -> None:
+    assert endpoint_of(key) == path
