@@ -24,6 +24,7 @@ from shared.settings import LiveSettings
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOST_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 _LARGEST_EXPLAINED = 16384
+_RETRY_AFTER = 5.0
 # Starlette's path parameters that a session's path has before the dashboard's own path.
 _SESSION_SEGMENTS = 6
 
@@ -55,13 +56,13 @@ class LiveProxy:
         try:
             answer = await self._send(request, cluster, url)
         except httpx.PoolTimeout:
-            return problem(
-                503, "head_busy", "every connection to live dashboards is in use (RAY_HISTORY_PROXY_CONNECTIONS)", retry_after=RETRY_AFTER
-            )
+            return _gateway(503, "head_busy", "every connection to live dashboards is in use (RAY_HISTORY_PROXY_CONNECTIONS)")
         except (httpx.TimeoutException, TimeoutError) as exc:
-            return problem(504, "head_timeout", f"the head of RayCluster {cluster.key} did not answer in time ({type(exc).__name__})")
+            return _gateway(504, "head_timeout", f"the head of RayCluster {cluster.key} did not answer in time ({type(exc).__name__})")
         except httpx.HTTPError as exc:
-            return problem(502, "head_unreachable", f"the head of RayCluster {cluster.key} cannot be reached ({type(exc).__name__}: {exc})")
+            return _gateway(
+                502, "head_unreachable", f"the head of RayCluster {cluster.key} cannot be reached ({type(exc).__name__}: {exc})"
+            )
         if answer.status_code in (401, 403, 404, 502, 503, 504):
             explained = await self._explained(answer, cluster)
             if explained:
@@ -132,7 +133,7 @@ class LiveProxy:
         if kubernetes:
             await answer.aclose()
             detail = f"the API server cannot pass requests on to the head of RayCluster {cluster.key}: {kubernetes}"
-            return problem(504 if answer.status_code == 504 else 502, "head_unreachable", detail)
+            return _gateway(504 if answer.status_code == 504 else 502, "head_unreachable", detail)
         if answer.status_code in (401, 403):
             await answer.aclose()
             code = "head_unauthorized" if answer.status_code == 401 else "head_forbidden"
@@ -173,6 +174,11 @@ def split_path(request: Request) -> tuple[str, str]:
         cut = _SESSION_SEGMENTS + 1
         return "/".join(parts[:cut]), "/" + "/".join(parts[cut:])
     return "", path
+
+
+def _gateway(status: int, code: str, detail: str) -> Response:
+    """What only a gateway can say; it may be otherwise soon."""
+    return problem(status, code, detail, retry_after=_RETRY_AFTER)
 
 
 async def _kubernetes_status(answer: httpx.Response) -> str | None:

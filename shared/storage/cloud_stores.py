@@ -10,6 +10,7 @@ from obstore.store import AzureStore, GCSStore
 
 from shared.errors import SettingsError
 from shared.settings import StorageSettings
+from shared.storage.endpoint import check_endpoint
 from shared.storage.rust import NO_RETRIES, client_options
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def gcs_store(settings: StorageSettings, bucket: str) -> GCSStore:
     endpoint = settings.storage_endpoint or emulator
     if endpoint and "://" not in endpoint:
         endpoint = f"http://{endpoint}"
+    check_endpoint(endpoint, "STORAGE_EMULATOR_HOST")
     config: GCSConfig = {}
     if endpoint:
         config["base_url"] = endpoint.rstrip("/")
@@ -33,10 +35,13 @@ def gcs_store(settings: StorageSettings, bucket: str) -> GCSStore:
 
 def azure_store(settings: StorageSettings, container: str) -> AzureStore:
     """A connection string, or AZURE_STORAGE_ACCOUNT_NAME and _KEY, a SAS token, workload or managed identity. Raises SettingsError."""
-    text = settings.storage_connection_string.get_secret_value() or os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    by_identity = os.environ.get("AZURE_STORAGE_AUTH_MODE", "").strip().lower() in ("workload_identity", "default")
+    given = "" if by_identity else os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    text = settings.storage_connection_string.get_secret_value() or given
     config = azure_connection(text) if text else {}
     endpoint = settings.storage_endpoint or config.get("endpoint") or os.environ.get("AZURE_STORAGE_ACCOUNT_URL", "")
     if endpoint:
+        check_endpoint(endpoint, "the endpoint of the Azure account")
         config["endpoint"] = endpoint.rstrip("/")
         parts = urlsplit(endpoint)
         # https://{account}.blob.core.windows.net, or an emulator's http://host/{account}

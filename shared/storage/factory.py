@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import SettingsError
 from shared.settings import StorageSettings
+from shared.storage.endpoint import check_endpoint
 from shared.storage.local import LocalStorage
 from shared.storage.port import Storage
 
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 _SCHEMES = "file:///dir, s3://bucket[/root], gs://bucket[/root] or az://container[/root]"
 
 
@@ -17,6 +20,7 @@ def open_storage(settings: StorageSettings) -> Storage:
     scheme, bucket, root = storage_parts(settings.storage)
     if scheme == "file":
         return LocalStorage(root, read_ahead_bytes=settings.storage_read_ahead)
+    check_endpoint(settings.storage_endpoint, "RAY_HISTORY_STORAGE_ENDPOINT")
     # Imported here: a process on a local directory does not pay for the cloud SDKs.
     if scheme == "s3":
         from shared.storage.s3 import S3Storage  # noqa: PLC0415
@@ -47,7 +51,7 @@ def storage_parts(url: str) -> tuple[str, str, str]:
     if parts.scheme not in ("s3", "gs", "az"):
         raise SettingsError(f"RAY_HISTORY_STORAGE: unknown store {url!r}: give {_SCHEMES}")
     root = path.strip("/")
-    if not parts.netloc or ":" in parts.netloc:
+    if not _BUCKET.fullmatch(parts.netloc):
         raise SettingsError(f"RAY_HISTORY_STORAGE: {url!r} names no bucket: give {_SCHEMES}")
     if any(part in ("", ".", "..") for part in root.split("/")) and root:
         raise SettingsError(f"RAY_HISTORY_STORAGE: {url!r} has an empty or relative part")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore
 
-from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.errors import ObjectNotFound, SettingsError, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage import rust
 from shared.storage.cloud_stores import azure_store, gcs_store
@@ -31,11 +31,13 @@ _PATIENCE_OF_CHECK = 3
 
 
 def open_object_store(settings: StorageSettings, scheme: str, bucket: str, root: str) -> ObjectStoreStorage:
-    """`scheme` is gs or az. Raises SettingsError for an unusable connection string."""
-    if scheme == "gs":
-        return ObjectStoreStorage(lambda: gcs_store(settings, bucket), settings, f"gs://{bucket}", root)
-    azure_store(settings, bucket)
-    return ObjectStoreStorage(lambda: azure_store(settings, bucket), settings, f"az://{bucket}", root, ordered=False)
+    """`scheme` is gs or az. Raises SettingsError where the settings make no client."""
+    made = gcs_store if scheme == "gs" else azure_store
+    try:
+        made(settings, bucket)
+    except (BaseError, ValueError) as exc:
+        raise SettingsError(f"storage {scheme}://{bucket}: {str(exc).partition(chr(10))[0]}") from None
+    return ObjectStoreStorage(lambda: made(settings, bucket), settings, f"{scheme}://{bucket}", root, ordered=scheme == "gs")
 
 
 class ObjectStoreStorage:

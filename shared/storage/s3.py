@@ -20,6 +20,7 @@ from shared.storage.read_ahead import Answer, read_ahead
 from shared.storage.retries import Attempts, Failure, Health, retried, same_version
 from shared.storage.s3_client import bulk_store, client_of, is_aws, session_of
 from shared.storage.s3_errors import meaning_of
+from shared.storage.s3_listing import Listing
 
 T = TypeVar("T")
 
@@ -47,34 +48,28 @@ class S3Storage:
         return self._where
 
     def check(self) -> None:
-        self._call(lambda: self._page("", None, 1), attempts=_PATIENCE_OF_CHECK)
+        self._call(lambda: self._page(self._root, None, "", 1), attempts=_PATIENCE_OF_CHECK)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         # Not every store that speaks S3 lists in key order: SeaweedFS lists directories as a file system does.
-        return self._pages(prefix) if self._lists_in_order() else iter(sorted(self._pages(prefix), key=lambda info: info.key.encode()))
+        return self._below(prefix) if self._lists_in_order() else iter(sorted(self._below(prefix), key=lambda info: info.key.encode()))
 
     def _lists_in_order(self) -> bool:
         return self._call(lambda: is_aws(self._client))
 
-    def _pages(self, prefix: str) -> Iterator[ObjectInfo]:
-        if not is_prefix(prefix):
-            return
-        token = None
-        while True:
-            page = self._call(lambda: self._page(prefix, token, _PAGE))  # noqa: B023  called at once
-            for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._root)
-                if not key.endswith("/"):  # the placeholder of a directory, which KubeRay's collector writes
-                    yield ObjectInfo(key, item["Size"])
-            if not page.get("IsTruncated"):
-                return
-            token = page.get("NextContinuationToken")
-            if not token:
-                raise StorageUnavailable(f"storage {self!r}: a page of the listing says that more follow, but not where")
+    def _below(self, prefix: str) -> Iterator[ObjectInfo]:
+        if is_prefix(prefix):
+            listing = Listing(self._ask_for_page, self._where, self._settings.storage_connections)
+            for info in listing.below(self._root + prefix):
+                yield ObjectInfo(info.key.removeprefix(self._root), info.size)
 
-    def _page(self, prefix: str, token: str | None, most: int) -> dict[str, Any]:
+    def _ask_for_page(self, prefix: str, token: str | None, delimiter: str = "") -> dict[str, Any]:
+        return self._call(lambda: self._page(prefix, token, delimiter, _PAGE))
+
+    def _page(self, prefix: str, token: str | None, delimiter: str, most: int) -> dict[str, Any]:
         more = {"ContinuationToken": token} if token else {}
-        page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._root + prefix, MaxKeys=most, **more)
+        more |= {"Delimiter": delimiter} if delimiter else {}
+        page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=most, **more)
         return page
 
     def size(self, key: str) -> int:

@@ -49,9 +49,9 @@ class Claims:
         outcome: Any = _text(found[0])
         if outcome == "failed":
             return Entry("failed", retry_after=int(found[1]) / 1000)
-        if outcome == "claimed":
-            return Entry("claimed", claimed=_text(found[1]))
-        return Entry(outcome, _text(found[1]), _text(found[2]) if outcome == "loaded" else "")
+        if outcome == "loaded":
+            return Entry("loaded", _text(found[1]), _text(found[2]))
+        return Entry(outcome, claimed=_text(found[1]) if outcome == "claimed" else "")
 
     async def release(self, session_key: str, generation: str) -> None:
         """Give a claim back that could not be enqueued."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared.snapshots.format import FORMAT
+
 PREFIX = "rhs"
 # Eviction index: last use (ms) and bytes of every `member`. They have no TTL: they are what expired snapshots are found by.
 INDEX = f"{PREFIX}:index"
@@ -9,8 +11,8 @@ SIZES = f"{PREFIX}:sizes"
 
 
 def of_session(session_key: str) -> str:
-    """What all keys of a session begin with."""
-    return f"{PREFIX}:{{{session_key}}}:"
+    """What all keys of a session begin with. Another format is another set of keys: versions side by side don't read each other's."""
+    return f"{PREFIX}:{{{session_key}}}:v{FORMAT}:"
 
 
 def claim(session_key: str) -> str:

@@ -71,6 +71,25 @@ def test_many_small_objects_are_read_with_one_request_each(store: ObjectStore, p
     assert sum("Boto3" not in headers.get("User-Agent", "") for _, headers in gets) >= len(objects) - 32
 
 
+def test_directories_of_a_large_listing_are_listed_at_once_and_nothing_is_lost(
+    store: ObjectStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_PAGE", 20)
+    keys = [f"{node}/{number:02}" for node in ("a", "a-b", "a.c", "aa", "b") for number in range(50)]
+    Place(store.settings, store.put).fill({f"nodes/{key}": b"x" for key in keys})
+    dice = random.Random(5)
+    proxy.rule = lambda _method, _path: "503" if dice.random() < 0.2 else None
+    storage = open_storage(store.settings("nodes", storage_endpoint=proxy.endpoint))
+    assert [info.key for info in storage.list("")] == sorted(keys)
+    asked = [path for _, path, _ in proxy.requests]
+    assert sum("delimiter" in path for path in asked)
+    assert all(any(f"prefix=nodes%2F{node}%2F" in path for path in asked) for node in ("a", "a-b", "a.c", "aa", "b"))
+    # One of the directories that stays unreadable fails the whole listing.
+    proxy.rule = lambda _method, path: "500" if "prefix=nodes%2Faa%2F" in path else None
+    with pytest.raises(StorageUnavailable):
+        list(open_storage(store.settings("nodes", storage_endpoint=proxy.endpoint, storage_timeout=1.0)).list(""))
+
+
 @pytest.mark.parametrize(
     ("status", "code", "reason"),
     [

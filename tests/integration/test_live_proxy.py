@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -336,18 +336,43 @@ def test_listings_name_the_sessions_that_run(w: World) -> None:
     assert w.head.version_asked == 1
 
 
-def test_many_at_once_cost_kubernetes_nothing(w: World) -> None:
-    """500 proxied requests, in both scopes, over one watch: no LIST, no GET, and few questions to the head."""
+def test_a_session_that_came_back_is_known_without_waiting(w: World) -> None:
+    """A fault tolerant cluster was suspended, its session loaded, and is resumed: its head goes on with the same session."""
+    w.add_cluster(suspended=True, fault_tolerant=True)
+    with proxying(w) as client:
+        assert client.get(f"/-/revived/{RUNNING}").text == "dead"
+        w.add_cluster(fault_tolerant=True)
+        wait_until(lambda: client.get(f"/-/revived/{RUNNING}").text == "default/raycap", "the revived session")
+        assert client.get(f"/-/revived/{FORMER}").text == "dead"
+        assert w.head.version_asked == 1
+
+
+@pytest.mark.parametrize("trouble", ["plain", "hanging", "outage"])
+def test_nothing_but_a_heads_word_revives(w: World, trouble: str) -> None:
+    w.add_cluster(fault_tolerant=trouble != "plain")
+    w.head.hang = trouble == "hanging"
+    w.api.fail_with = 503 if trouble == "outage" else None
+    with proxying(w) as client:
+        assert {client.get(f"/-/revived/{RUNNING}").text for _ in range(50)} == {"dead"}
+        assert len(w.head.seen) <= 1
+
+
+async def test_500_at_once_cost_kubernetes_nothing(w: World) -> None:
+    """All 500, in both scopes, are on their way at the same time, over one watch: no LIST, no GET, and few questions to the head."""
     w.add_cluster()
     w.head.routes["/a"] = lambda _: Response(json.dumps(list(range(200))))
-    limits = httpx.Limits(max_connections=500)
-    with proxying(w) as client, httpx.Client(base_url=client.base_url, limits=limits, timeout=60, trust_env=False) as many:
+    with proxying(w, proxy_connections=500, live_check_age=60.0) as client:
+        assert client.get(PATH_SCOPE + "/a").status_code == 200
         wait_until(lambda: w.api.watches == 1, "the watch")
-        before = list(w.api.requests)
-        with ThreadPoolExecutor(100) as pool:
-            paths = ["/a", PATH_SCOPE + "/a"] * 250
-            answers = list(pool.map(lambda path: many.get(path).status_code, paths))
-        assert answers == [200] * 500
-        assert w.api.requests[len(before) :] == []
+        before, w.head.hang = len(w.api.requests), True
+        w.head.seen.clear()
+        async with httpx.AsyncClient(
+            base_url=client.base_url, limits=httpx.Limits(max_connections=500), timeout=60, trust_env=False
+        ) as many:
+            asked = [asyncio.create_task(many.get(path)) for path in ["/a", PATH_SCOPE + "/a"] * 250]
+            await asyncio.to_thread(wait_until, lambda: len(w.head.seen) == 500, "all requests at the head")
+            w.head.hang = False
+            assert [(await answer).status_code for answer in asked] == [200] * 500
+        assert w.api.requests[before:] == []
     assert w.api.asked("list") == w.api.asked("watch") == 1
-    assert w.head.version_asked <= 20
+    assert w.head.version_asked == 1

@@ -132,7 +132,7 @@ class ApiServer:
             return _status(404, "NotFound", "the server could not find the requested resource")
         asked = self._note(request, match)
         while self.hang:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             if await request.is_disconnected():
                 break
         if self.fail_with:

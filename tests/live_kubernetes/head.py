@@ -72,7 +72,7 @@ class Head:
         query = request.scope["query_string"].decode()
         self.seen.append(Seen(request.method, raw, query, dict(request.headers), await request.body()))
         while self.hang:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             if await request.is_disconnected():
                 break
         if self.fail_with:

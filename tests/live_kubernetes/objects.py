@@ -19,6 +19,7 @@ def ray_cluster(
     suspended: bool = False,
     auth: dict[str, Any] | None = None,
     uid: str = "",
+    fault_tolerant: bool = False,
 ) -> dict[str, Any]:
     """A RayCluster; `owner` is (`RayJob` or `RayService`, name); `service` None: the operator has not made one yet."""
     labels = {"ray.io/originated-from-crd": owner[0], "ray.io/originated-from-cr-name": owner[1]} if owner else {}
@@ -32,6 +33,7 @@ def ray_cluster(
             "suspend": suspended,
             "headGroupSpec": {"template": {"spec": {"containers": [{"name": "ray-head", "ports": ports}]}}},
             **({"authOptions": auth} if auth else {}),
+            **({"gcsFaultToleranceOptions": {"redisAddress": "redis:6379"}} if fault_tolerant else {}),
         },
         "status": {"state": "suspended" if suspended else "ready", **({"head": head} if service is not None else {})},
     }

@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from api.live.problems import problem
+from api.errors import problem
 from api.live.service import LiveSessions
 from shared.errors import InvalidReference, KubernetesUnavailable
 from shared.live.factory import open_live
-from shared.sessions import LIVE, SessionRef
+from shared.sessions import LIVE, Session, SessionRef
 from shared.settings import LiveSettings
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -42,7 +42,7 @@ def create_app(settings: LiveSettings) -> Starlette:
             cluster = await live.cluster_of(ref)
             return await live.respond(request, cluster) if cluster else PlainTextResponse("dead", 404)
         except KubernetesUnavailable as exc:
-            return problem(503, exc.code, str(exc))
+            return problem(503, exc.code, str(exc), retry_after=5)
         except InvalidReference as exc:
             return problem(400, exc.code, str(exc))
 
@@ -51,7 +51,12 @@ def create_app(settings: LiveSettings) -> Starlette:
         names = await live.running(clusters)
         return PlainTextResponse("\n".join(f"{c.key} {names.get(c.key)}" for c in clusters))
 
+    async def revived(request: Request) -> Response:
+        cluster = live.revived(Session("default", "raycap", request.path_params["session"]))
+        return PlainTextResponse(cluster.key if cluster else "dead")
+
     routes = [
+        Route("/-/revived/{session}", revived),
         Route("/-/running", running),
         Route("/sessions/{namespace}/{kind}/{name}/{session}/dashboard/{path:path}", respond, methods=METHODS),
         Route("/{path:path}", respond, methods=METHODS),

@@ -44,6 +44,12 @@ def test_without_a_head_service_only_an_older_session_is_dead() -> None:
     assert before_asking(SESSION, cluster(head_service=None, created=MADE + timedelta(hours=1))).state is State.DEAD
 
 
+def test_age_proves_nothing_where_a_head_may_go_on_with_an_old_session() -> None:
+    made = MADE + timedelta(days=30)
+    assert before_asking(SESSION, cluster(created=made, fault_tolerant=True)).state is State.ASK
+    assert before_asking(SESSION, cluster(created=made, fault_tolerant=True, head_service=None)).state is State.UNKNOWN
+
+
 def test_the_head_decides() -> None:
     assert after_asking(SESSION, cluster(), HeadAnswer(SESSION)).state is State.LIVE
     dead = after_asking(SESSION, cluster(), HeadAnswer(OLDER))

@@ -76,6 +76,24 @@ def test_the_operators_secret_has_its_short_name() -> None:
     assert long.token_secret == "r" + "y" * 49
 
 
+def test_fault_tolerance_is_an_option_or_an_annotation_or_an_address() -> None:
+    assert not read().fault_tolerant
+    assert read(fault_tolerant=True).fault_tolerant
+    annotated = ray_cluster("raycap")
+    annotated["metadata"]["annotations"] = {"ray.io/ft-enabled": "true"}
+    assert read_ray_cluster(annotated).fault_tolerant
+    addressed = ray_cluster("raycap")
+    addressed["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "RAY_REDIS_ADDRESS", "value": "redis:6379"}]
+    assert read_ray_cluster(addressed).fault_tolerant
+
+
+@pytest.mark.parametrize("containers", [None, [], [None], [{}]])
+def test_a_head_without_containers_has_the_default_port(containers: Any) -> None:
+    body = ray_cluster("raycap")
+    body["spec"]["headGroupSpec"]["template"]["spec"]["containers"] = containers
+    assert read_ray_cluster(body).dashboard_port == 8265
+
+
 @pytest.mark.parametrize("lost", ["namespace", "name", "creationTimestamp"])
 def test_an_object_without_identity_is_an_error(lost: str) -> None:
     body = ray_cluster("raycap")

@@ -1,0 +1,41 @@
+"""Fixtures for all tests: the recorded sessions, servers of the matrix, and the check that nothing leaks in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.data.recorded import unpack
+from tests.servers import RedisServer, redis_binaries
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bucket/` and `live/`: real sessions as a collector stored them, and the live dashboard's answers."""
+    return unpack(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture(scope="session", params=sorted(redis_binaries()))
+def any_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Each server of the matrix in turn."""
+    server = RedisServer(redis_binaries()[request.param], tmp_path_factory.mktemp(request.param))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for whole deployments; each takes a database of its own."""
+    server = RedisServer(redis_binaries()["valkey"], tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Every key has a TTL or is what the eviction index is made of; Celery's own queue and bindings are its own business."""
+    yield
+    leaks = [leak for server in RedisServer.running for leak in server.leaks()]  # each is told of once
+    assert not leaks, f"keys without TTL: {leaks}"

@@ -1,0 +1,60 @@
+"""One deployment that most tests of the load protocol share: each brings a session of its own to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.gated_bucket import GatedBucket, gated_bucket
+from tests.servers import Api, Child, Deployment, RedisServer, deployment
+
+RICH = "19-00-40"
+SMALL = "19-07-13"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Two API processes and one worker of two processes."""
+
+    whole: Deployment
+    apis: tuple[Api, Api]
+    worker: Child
+
+    @property
+    def api(self) -> Api:
+        return self.apis[0]
+
+
+@pytest.fixture(scope="session")
+def bucket(recorded: Path) -> Iterator[GatedBucket]:
+    with gated_bucket(recorded) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, bucket: GatedBucket) -> Iterator[Running]:
+    with deployment(tmp_path_factory.mktemp("deployment"), redis_server, bucket.storage) as whole:
+        yield Running(whole, (whole.api(), whole.api()), whole.worker(2))
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[count[int]]:
+    """Numbers of Redis databases that no other deployment uses."""
+    return count(1)
+
+
+@pytest.fixture
+def apart(tmp_path: Path, redis_server: RedisServer, bucket: GatedBucket, database: count[int]) -> Iterator[Deployment]:
+    """A deployment of the test's own, with nothing in it yet."""
+    with deployment(tmp_path, redis_server, bucket.storage, next(database) % 15 + 1) as whole:
+        yield whole
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> str:
+    """A cluster name that no other test uses."""
+    return f"c{abs(hash(request.node.nodeid)):x}"
