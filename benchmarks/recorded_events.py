@@ -22,7 +22,7 @@ AttemptKey = tuple[str, int]
 SECOND = 10**9
 _CLUSTER = "raycap"
 # Where an event says which attempt of a task it is about.
-_ATTEMPT = {
+ATTEMPT = {
     "taskDefinitionEvent": "taskAttempt",
     "actorTaskDefinitionEvent": "taskAttempt",
     "taskLifecycleEvent": "taskAttempt",
@@ -69,7 +69,7 @@ def read_recorded() -> Recorded:
 def _by_attempt(events: list[Event]) -> dict[AttemptKey, list[Event]]:
     found: dict[AttemptKey, list[Event]] = defaultdict(list)
     for event in events:
-        for part, number in _ATTEMPT.items():
+        for part, number in ATTEMPT.items():
             if part in event:
                 found[event[part]["taskId"], event[part][number]].append(event)
     return found

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.recorded_events import AttemptKey, Event, Recorded, go_json, nanoseconds
+from benchmarks.recorded_events import ATTEMPT, AttemptKey, Event, Recorded, go_json, nanoseconds
 
 _TIMESTAMP = re.compile(rb'"timestamp":"([^"]+)"')
 _SPAN_TIME = re.compile(rb'("(?:startTime|endTime)":")(\d+)"')
@@ -31,11 +31,10 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class AttemptTemplate:
-    """One recorded attempt. `number` is the attempt that was recorded, `logs` whether its events say where it logged."""
+    """One attempt. `logs`: its events say where it logged."""
 
     templates: tuple[Template, ...]
     task_type: str
-    number: int
     logs: bool
 
 
@@ -67,7 +66,8 @@ def archetypes(recorded: Recorded) -> dict[str, Archetype]:
     """One archetype for each way in which recorded tasks went. Raises LookupError when the recording has none."""
 
     def archetype(state: str, *wanted: Callable[[_Facts, AttemptKey], bool]) -> Archetype:
-        return Archetype(tuple(_attempt(_find(recorded, matches)) for matches in wanted), state)
+        found = [_find(recorded, matches) for matches in wanted]
+        return Archetype(tuple(_attempt(events, number) for number, events in enumerate(found)), state)
 
     normal = "NORMAL_TASK"
     return {
@@ -128,7 +128,8 @@ def _facts(events: list[Event]) -> _Facts | None:
     )
 
 
-def _attempt(events: list[Event]) -> AttemptTemplate:
+def _attempt(events: list[Event], number: int) -> AttemptTemplate:
+    """`number`: the attempt that it becomes, whichever it was."""
     facts = _facts(events)
     assert facts is not None
     definition, begin = facts.definition, nanoseconds(facts.states["PENDING_ARGS_AVAIL"])
@@ -150,8 +151,9 @@ def _attempt(events: list[Event]) -> AttemptTemplate:
     for event in events:
         lifecycle = event.get("taskLifecycleEvent")
         by_executor = "taskProfileEvents" in event or (event["nodeId"] == executor != owner) or _is_of_executor(lifecycle)
-        templates.append(_template(event, begin, names, facts.function, by_executor=by_executor))
-    return AttemptTemplate(tuple(templates), facts.task_type, definition["taskAttempt"], facts.logs)
+        numbered = {part: value | {ATTEMPT[part]: number} if part in ATTEMPT else value for part, value in event.items()}
+        templates.append(_template(numbered, begin, names, facts.function, by_executor=by_executor))
+    return AttemptTemplate(tuple(templates), facts.task_type, facts.logs)
 
 
 def _is_of_executor(lifecycle: dict[str, Any] | None) -> bool:

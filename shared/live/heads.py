@@ -19,6 +19,8 @@ from shared.settings import LiveSettings
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
+# httpcore compares every idle connection with all others at each request: more of them cost more than connecting anew.
+_IDLE_CONNECTIONS = 20
 # Ray reads it after `Authorization`, which the API server's proxy consumes.
 RAY_AUTHORIZATION = "x-ray-authorization"
 
@@ -83,7 +85,7 @@ class Heads:
                 write=settings.proxy_answer_timeout,
                 pool=settings.proxy_answer_timeout / 2,
             ),
-            limits=httpx.Limits(max_connections=settings.proxy_connections, max_keepalive_connections=settings.proxy_connections),
+            limits=httpx.Limits(max_connections=settings.proxy_connections, max_keepalive_connections=_IDLE_CONNECTIONS),
             follow_redirects=False,
             trust_env=False,
             verify=True if kubernetes is None else _ssl_context(kubernetes),

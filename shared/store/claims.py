@@ -61,7 +61,7 @@ class Claims:
     async def drop(self, session_key: str) -> str:
         """Drop whatever Redis holds of a session; a running load stops. Returns the generation that was published, or ""."""
         with redis_errors():
-            return _text(await self._drop([keys.of_session(session_key)], [""]))
+            return _text(await self._drop([keys.of_session(session_key)], ["", 0]))
 
 
 class WorkerClaims:
@@ -75,12 +75,15 @@ class WorkerClaims:
         self._fail = redis.register_script(scripts.FAIL)
         self._drop = redis.register_script(scripts.DROP)
 
-    def start(self, session_key: str, generation: str) -> int:
-        """The number of this attempt, from 1; 0 when the claim is lost."""
+    def start(self, session_key: str, generation: str, *, again: bool = False) -> int:
+        """The number of this attempt, from 1; 0 when the claim is lost, or when the load goes on elsewhere.
+
+        `again`: this very message was begun before, by a worker that was lost or to whom Redis was.
+        """
         s = self._settings
         kept = max(s.retry_after_failure, s.queue_lease + s.lease * s.load_attempts)
         with redis_errors():
-            return int(self._start([keys.of_session(session_key)], [generation, _ms(s.lease), _ms(kept)]))
+            return int(self._start([keys.of_session(session_key)], [generation, _ms(s.lease), _ms(kept), int(again)]))
 
     def renew(self, session_key: str, generation: str, seconds: float) -> bool:
         """Make the claim, and what was written under it, last `seconds` from now. False when the claim is lost."""
@@ -104,7 +107,7 @@ class WorkerClaims:
     def drop(self, session_key: str, generation: str) -> None:
         """Drop one generation, published or not."""
         with redis_errors():
-            self._drop([keys.of_session(session_key)], [generation])
+            self._drop([keys.of_session(session_key)], [generation, _ms(self._settings.snapshot_ttl)])
 
 
 def _ms(seconds: float) -> int:

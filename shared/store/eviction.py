@@ -43,6 +43,11 @@ class Budget:
         if total > budget and self._evict(total - budget, member) > 0:
             raise SnapshotTooLarge(f"RAY_HISTORY_SNAPSHOT_BUDGET ({budget} bytes) is taken by snapshots in use")
 
+    def give_back(self, session_key: str, generation: str, size: int) -> None:
+        """Bytes that were counted by a step that is done again."""
+        with redis_errors():
+            self._redis.hincrby(keys.SIZES, keys.member(session_key, generation), -size)
+
     def forget(self, session_key: str, generation: str) -> None:
         """A generation is gone: take it out of the index."""
         member = keys.member(session_key, generation)

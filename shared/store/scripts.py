@@ -30,13 +30,17 @@ if gen and redis.call('EXISTS', S .. 'g:' .. gen) == 0 then
   redis.call('DEL', S .. 'loaded')
   gen = false
 end
-local known = redis.call('HMGET', status, 'state', 'complete', 'retry_at', 'error_code')
+local known = redis.call('HMGET', status, 'state', 'complete', 'retry_at', 'error_code', 'generation')
 local wait = (tonumber(known[3]) or 0) - ms
 if gen then
   for _, key in ipairs({'loaded', 'g:' .. gen, 'p:' .. gen, 'status'}) do redis.call('PEXPIRE', S .. key, ttl) end
   if claim or not (ARGV[5] == '1' or (known[2] == '0' and wait <= 0)) then return {'loaded', gen, ''} end
 elseif claim then
   return {'joined', claim}
+elseif known[1] == 'queued' and known[5] then
+  -- It waits longer in the queue than its claim lasts, or its message is lost: it is enqueued again, and keeps its place in the queue.
+  redis.call('SET', S .. 'claim', known[5], 'PX', lease)
+  return {'claimed', known[5]}
 elseif known[1] == 'failed' and wait > 0 and ARGV[5] ~= '1' then
   return {'failed', wait}
 elseif (tonumber(redis.call('GET', S .. 'attempts')) or 0) >= tonumber(ARGV[3]) then
@@ -57,15 +61,24 @@ return {'claimed', new}
 """
 )
 
-# ARGV: gen, lease -> the number of this attempt; 0: the claim is lost
+# ARGV: gen, lease, how long attempts are remembered, again (1: the queue says that this message was begun before)
+# -> the number of this attempt; 0: the claim is lost, or the load goes on elsewhere
 START = (
     _COMMON
     + """
-if not claimed(ARGV[1]) then return 0 end
-redis.call('PEXPIRE', S .. 'claim', ARGV[2])
+local gen, status = ARGV[1], S .. 'status'
+local claim, state = redis.call('GET', S .. 'claim'), mine(gen) and redis.call('HGET', status, 'state')
+if claim ~= gen then
+  -- It waited longer in the queue than its claim lasted, and nobody has asked since.
+  if claim or state ~= 'queued' then return 0 end
+elseif (state == 'loading' and ARGV[4] ~= '1') or redis.call('HEXISTS', S .. 'w:' .. gen, 'handed_over') == 1 then
+  return 0
+end
+redis.call('SET', S .. 'claim', gen, 'PX', ARGV[2])
+redis.call('UNLINK', S .. 'g:' .. gen, S .. 'p:' .. gen, S .. 'w:' .. gen)
 local attempt = redis.call('INCR', S .. 'attempts')
 redis.call('PEXPIRE', S .. 'attempts', ARGV[3])
-if mine(ARGV[1]) then redis.call('HSET', S .. 'status', 'state', 'loading', 'started_at', now(), 'attempt', attempt) end
+if state then redis.call('HSET', status, 'state', 'loading', 'started_at', now(), 'attempt', attempt) end
 return attempt
 """
 )
@@ -132,16 +145,17 @@ if mine(ARGV[1]) then
     'error_code', ARGV[2], 'error_message', ARGV[3], 'error_retryable', ARGV[4])
   redis.call('PEXPIRE', status, ARGV[6])
   redis.call('PEXPIRE', S .. 'p:' .. ARGV[1], ARGV[6])
-  redis.call('DEL', S .. 'attempts')
 else
   redis.call('UNLINK', S .. 'p:' .. ARGV[1])
-  redis.call('HSET', status, 'retry_at', ms + ARGV[5])
+  if redis.call('EXISTS', status) == 1 then redis.call('HSET', status, 'retry_at', ms + ARGV[5]) end
 end
+redis.call('DEL', S .. 'attempts')
 return 1
 """
 )
 
-# ARGV: gen to drop if it is the published one; '' drops the session whatever its state, and ends a running load -> dropped gen or ''
+# ARGV: gen to drop, published or not, snapshot_ttl; '' drops the session whatever its state, and ends a running load
+# -> the generation that was published, if it was dropped, or ''
 DROP = (
     _COMMON
     + """
@@ -150,11 +164,16 @@ if ARGV[1] ~= '' and gen ~= ARGV[1] then
   redis.call('UNLINK', S .. 'g:' .. ARGV[1], S .. 'p:' .. ARGV[1])
   return ''
 end
-local claim = redis.call('GET', S .. 'claim')
-if gen then redis.call('UNLINK', S .. 'loaded', S .. 'g:' .. gen, S .. 'p:' .. gen, S .. 'status') end
+local claim, status = redis.call('GET', S .. 'claim'), S .. 'status'
+if gen then redis.call('UNLINK', S .. 'loaded', S .. 'g:' .. gen, S .. 'p:' .. gen, status) end
 if ARGV[1] == '' then
   if claim then redis.call('UNLINK', S .. 'g:' .. claim, S .. 'p:' .. claim, S .. 'w:' .. claim) end
-  redis.call('UNLINK', S .. 'claim', S .. 'attempts', S .. 'status')
+  redis.call('UNLINK', S .. 'claim', S .. 'attempts', status)
+elseif claim then
+  -- It was being loaded anew: from now on that is the load that callers wait for.
+  local state = redis.call('EXISTS', S .. 'p:' .. claim) == 1 and 'loading' or 'queued'
+  redis.call('HSET', status, 'state', state, 'generation', claim, 'queued_at', now())
+  redis.call('PEXPIRE', status, ARGV[2])
 end
 return gen or ''
 """

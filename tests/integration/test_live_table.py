@@ -110,6 +110,7 @@ ROWS = {
     "suspended": Row(lambda w: w.add_cluster(suspended=True), "dead", "suspended", asks=False),
     "suspending": Row(_suspending, "live"),
     "older-than-cluster": Row(lambda w: w.add_cluster(created="2026-11-25T00:00:00Z"), "dead", "older", asks=False),
+    "fault-tolerant-older": Row(lambda w: w.add_cluster(created="2026-11-25T00:00:00Z", fault_tolerant=True), "live"),
     "no-head-service": Row(lambda w: w.add_cluster(service=None), "unknown", "no head service", asks=False),
     "no-head-service-older": Row(
         lambda w: w.add_cluster(service=None, created="2026-11-23T20:00:00Z"), "dead", "has had no head yet", asks=False

@@ -1,0 +1,108 @@
+"""What a load reports while it runs: counters and losses, in one hash of its generation. Several tasks of one load add to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import cast
+
+import structlog
+
+from shared.sessions import Session
+from shared.store import keys
+from shared.store.client import SyncRedis, redis_errors
+from shared.store.load_status import LOSS, LOSS_COUNT, LOSSES_KEPT, PROGRESS_FIELDS
+
+log = structlog.get_logger()
+
+_FLUSH_EVERY = 0.25
+_COUNTED = (*PROGRESS_FIELDS, "events_skipped")
+
+
+class Progress:
+    """One task's share of it. Every write renews the hash's TTL of `ttl_ms`. Raises StoreUnavailable."""
+
+    def __init__(self, redis: SyncRedis, session: Session, generation: str, ttl_ms: int) -> None:
+        self._redis = redis
+        self._name = keys.progress(session.key, generation)
+        self._journal = keys.work(session.key, generation)
+        self._ttl_ms = ttl_ms
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._phase = ""
+        self._flushed = 0.0
+        self._step = ""
+
+    def begin_step(self, step: str) -> None:
+        """From now on keep account of what this step counts; what earlier tries of it, whose worker was lost, had counted is taken back."""
+        self._step = step
+        fields = [f"counted:{step}:{name}" for name in _COUNTED]
+        with redis_errors():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hmget(self._journal, fields)
+            pipe.hdel(self._journal, *fields)
+            former = cast("list[bytes | None]", pipe.execute()[0])
+        with self._lock:
+            self._counts.subtract({name: int(value) for name, value in zip(_COUNTED, former, strict=True) if value})
+
+    def add(self, phase: str, counts: dict[str, int]) -> None:
+        """Add to the counters; written every now and then, and by `flush`."""
+        with self._lock:
+            self._phase = phase or self._phase
+            self._counts.update(counts)
+        if phase or time.monotonic() - self._flushed > _FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            self._flushed = time.monotonic()
+            phase = self._phase
+        with redis_errors():
+            # One transaction: a key never stands without its TTL.
+            pipe = self._redis.pipeline(transaction=True)
+            for field, amount in counts.items():
+                if amount:
+                    pipe.hincrby(self._name, field, amount)
+                    if self._step and amount > 0:
+                        pipe.hincrby(self._journal, f"counted:{self._step}:{field}", amount)
+            if phase:
+                pipe.hset(self._name, "phase", phase)
+            pipe.pexpire(self._name, self._ttl_ms)
+            pipe.pexpire(self._journal, self._ttl_ms)
+            pipe.execute()
+
+    def lose(self, file: str, code: str, message: str) -> None:
+        """Record a file that could not be read, by its key below the storage root."""
+        log.warning("event file lost", file=file, code=code, error=message)
+        with redis_errors():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hsetnx(self._name, LOSS + file, f"{code}\n{message[:500]}")
+            pipe.pexpire(self._name, self._ttl_ms)
+            if not pipe.execute()[0]:
+                return  # by an earlier try
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hincrby(self._name, LOSS_COUNT, 1)
+            pipe.pexpire(self._name, self._ttl_ms)
+            if int(pipe.execute()[0]) > LOSSES_KEPT:
+                self._redis.hdel(self._name, LOSS + file)
+
+    def losses(self) -> tuple[list[tuple[str, str, str]], int]:
+        """(file, code, message) of what was lost by any task of this load, and how many there were."""
+        raw = self._stored()
+        found = []
+        for name, value in sorted(raw.items()):
+            if name.startswith(LOSS):
+                code, _, message = value.partition("\n")
+                found.append((name.removeprefix(LOSS), code, message))
+        return found, int(raw.get(LOSS_COUNT, 0))
+
+    def counted(self, field: str) -> int:
+        """One counter over all tasks of this load, as far as it is written."""
+        return int(self._stored().get(field, 0))
+
+    def _stored(self) -> dict[str, str]:
+        with redis_errors():
+            raw = cast("dict[bytes, bytes]", self._redis.hgetall(self._name))
+        return {name.decode(): value.decode(errors="replace") for name, value in raw.items()}
