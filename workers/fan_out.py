@@ -32,6 +32,8 @@ _BYTES_PER_ATTEMPT = 4_800
 _GZ_RATIO = 12
 # Jobs are shared out among so many tasks.
 SUMMARISERS = 4
+# A range's share of this many parts comes in one round trip.
+_PARTS_AT_ONCE = 16
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -113,7 +115,7 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     names = [f"l:{number}:{part}" for part in range(parts)]
-    texts = (decompress(data) for name in names for data in run.kept([name]))
+    texts = (decompress(data) for at in range(0, parts, _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE]))
     merged = merge_one_range(number, texts, _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
     left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_events)

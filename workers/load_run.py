@@ -10,10 +10,11 @@ from typing import Any, Self, cast
 import structlog
 
 from shared.errors import StaleGeneration, StorageUnavailable, StoreUnavailable
+from shared.metrics import LOAD_SECONDS, LOADS, SNAPSHOT_WRITTEN, count_failed
 from shared.sessions import Session
 from shared.settings import LoadSettings
 from shared.store import keys
-from shared.store.claims import WorkerClaims
+from shared.store.claims import WorkerClaims, seconds_since_claim
 from shared.store.client import SyncRedis, redis_errors
 from shared.store.eviction import Budget
 from workers.progress import Progress
@@ -83,6 +84,7 @@ class LoadRun:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._done.set()
         self._renewer.join()
+        self._progress.end_phase()
         if kind is None and not self._ended and not self._lost.is_set():
             self._progress.flush()
 
@@ -122,6 +124,7 @@ class LoadRun:
         if fields:
             size = sum(len(name) + len(data) for name, data in fields.items())
             self._budget.add(self.session.key, self.generation, size)
+            SNAPSHOT_WRITTEN.inc(size)
             if self._step:
                 with redis_errors():
                     pipe = self._redis.pipeline(transaction=True)
@@ -147,16 +150,21 @@ class LoadRun:
         self._forgotten += names
 
     def publish(self) -> None:
-        """Flip the loaded marker to this generation. Raises StaleGeneration, and StorageUnavailable when no event file could be read at all."""
+        """Flip the loaded marker to this generation. Raises StaleGeneration, and StorageUnavailable if no event file could be read:
+        an outage is no empty session.
+        """
         self._progress.flush()
         losses, count = self._progress.losses()
-        if count and not self._progress.counted("files_read") and all(code == StorageUnavailable.code for _, code, _ in losses):
+        unread = self._progress.counted("files_failed") and not self._progress.counted("files_read")
+        if unread and losses and all(code == StorageUnavailable.code for _, code, _ in losses):
             raise StorageUnavailable(f"none of its event files could be read: {losses[0][2]}")
         self._ended = True
         former = self._claims.publish(self.session.key, self.generation, complete=not count)
         if former is None:
             self._budget.forget(self.session.key, self.generation)
             raise self._stale()
+        LOADS.labels("partial" if count else "complete", "").inc()
+        LOAD_SECONDS.observe(seconds_since_claim(self.generation))
         if former and former != self.generation:
             self._budget.forget(self.session.key, former)
         self._budget.sweep()
@@ -166,6 +174,7 @@ class LoadRun:
         self._ended = True
         if self._claims.fail(self.session.key, self.generation, code, message, retryable=retryable, retry_after=retry_after):
             self._budget.forget(self.session.key, self.generation)
+            count_failed(code)
 
     def _write(self, key: str, fields: Mapping[str, bytes]) -> None:
         pending: dict[str, bytes] = {}

@@ -9,6 +9,7 @@ from typing import cast
 
 import structlog
 
+from shared.metrics import LOST_FILES, PHASE_SECONDS, count_progress
 from shared.sessions import Session
 from shared.store import keys
 from shared.store.client import SyncRedis, redis_errors
@@ -31,6 +32,7 @@ class Progress:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._phase = ""
+        self._phase_began = 0.0
         self._flushed = 0.0
         self._step = ""
 
@@ -39,20 +41,31 @@ class Progress:
         self._step = step
         fields = [f"counted:{step}:{name}" for name in _COUNTED]
         with redis_errors():
+            former = cast("list[bytes | None]", self._redis.hmget(self._journal, fields))
             pipe = self._redis.pipeline(transaction=True)
-            pipe.hmget(self._journal, fields)
             pipe.hdel(self._journal, *fields)
-            former = cast("list[bytes | None]", pipe.execute()[0])
-        with self._lock:
-            self._counts.subtract({name: int(value) for name, value in zip(_COUNTED, former, strict=True) if value})
+            for name, counted in zip(_COUNTED, former, strict=True):
+                if counted:
+                    pipe.hincrby(self._name, name, -int(counted))
+            pipe.pexpire(self._name, self._ttl_ms)
+            pipe.execute()
 
     def add(self, phase: str, counts: dict[str, int]) -> None:
         """Add to the counters; written every now and then, and by `flush`."""
+        count_progress(counts)
+        if phase:
+            self.end_phase()
         with self._lock:
             self._phase = phase or self._phase
             self._counts.update(counts)
         if phase or time.monotonic() - self._flushed > _FLUSH_EVERY:
             self.flush()
+
+    def end_phase(self) -> None:
+        """What follows is another phase, or not of this task."""
+        if self._phase and self._phase_began:
+            PHASE_SECONDS.labels(self._phase).observe(time.monotonic() - self._phase_began)
+        self._phase_began = time.monotonic()
 
     def flush(self) -> None:
         with self._lock:
@@ -65,7 +78,7 @@ class Progress:
             for field, amount in counts.items():
                 if amount:
                     pipe.hincrby(self._name, field, amount)
-                    if self._step and amount > 0:
+                    if self._step:
                         pipe.hincrby(self._journal, f"counted:{self._step}:{field}", amount)
             if phase:
                 pipe.hset(self._name, "phase", phase)
@@ -82,6 +95,7 @@ class Progress:
             pipe.pexpire(self._name, self._ttl_ms)
             if not pipe.execute()[0]:
                 return  # by an earlier try
+            LOST_FILES.labels(code).inc()
             pipe = self._redis.pipeline(transaction=True)
             pipe.hincrby(self._name, LOSS_COUNT, 1)
             pipe.pexpire(self._name, self._ttl_ms)

@@ -14,12 +14,15 @@ from celery.canvas import Signature
 
 from shared.errors import HistoryError, KubernetesUnavailable, SessionIsLive, StaleGeneration, StorageUnavailable, StoreUnavailable
 from shared.live.factory import open_live
+from shared.metrics import LOADS, QUEUE_WAIT, TAKEOVERS
 from shared.live.heads import Heads
 from shared.live.port import LiveDirectory
 from shared.live.resolver import ensure_dead
 from shared.sessions import Session
 from shared.storage.factory import open_storage
+from shared.storage.metered import MeteredStorage
 from shared.storage.port import Storage
+from shared.store.claims import seconds_since_claim
 from shared.store.client import SyncRedis, open_redis
 from shared.task_names import LOAD_SESSION, MERGE_ENTITIES, MERGE_RANGE, PARSE_PART, PUBLISH, SUMMARISE
 from workers import fan_out
@@ -44,7 +47,7 @@ def _redis() -> SyncRedis:
 
 @cache
 def _storage() -> Storage:
-    return open_storage(settings.storage)
+    return MeteredStorage(open_storage(settings.storage))
 
 
 @cache
@@ -52,12 +55,16 @@ def _live() -> tuple[LiveDirectory, Heads]:
     return open_live(settings.live)
 
 
-@app.task(name=LOAD_SESSION, ignore_result=True, **_STEP)
-def load_session(session: dict[str, str | None], generation: str) -> None:
+@app.task(name=LOAD_SESSION, bind=True, ignore_result=True, **_STEP)
+def load_session(self: Any, session: dict[str, str | None], generation: str) -> None:
     """The load that a claim is for. A large session goes on as a canvas of the tasks below."""
     run = _new_run(session, generation)
     with _recorded(run):
-        attempt = run.start()
+        attempt = run.start(again=bool(self.request.retries or self.request.delivery_info.get("redelivered")))
+        if attempt == 1:
+            QUEUE_WAIT.observe(seconds_since_claim(generation))
+        else:
+            TAKEOVERS.labels("worker").inc()
         if attempt > settings.load.load_attempts:
             run.fail("load_crashed", f"its workers were lost {attempt - 1} times: out of memory?", retryable=True, retry_after=_after())
             return
@@ -91,7 +98,10 @@ def _step(name: str, work: Callable[..., None]) -> Any:
     def step(session: dict[str, str | None], generation: str, parts: int, ranges: int, number: int = 0) -> None:
         run = _new_run(session, generation)
         with _recorded(run), run:
-            if run.tries(f"{name}:{number}") > settings.load.load_attempts:
+            tries = run.begin_step(f"{name}:{number}")
+            if tries is None:
+                return
+            if tries > settings.load.load_attempts:
                 lost = f"the worker of {name} {number} was lost again and again: out of memory?"
                 run.fail("load_crashed", lost, retryable=True, retry_after=_after())
                 return
@@ -125,6 +135,7 @@ def _recorded(run: LoadRun) -> Iterator[None]:
         yield
     except StaleGeneration as exc:
         log.info("load given up", reason=str(exc))
+        LOADS.labels("given_up", "").inc()
     except StoreUnavailable:
         raise
     except (StorageUnavailable, KubernetesUnavailable) as exc:
