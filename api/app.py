@@ -9,15 +9,17 @@ import anyio
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-from api import health
+from api import figures, health
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard, dashboard_routes
 from api.dashboard.logs import routes as logs
+from api.draining import Draining
 from api.errors import add_error_handlers
 from api.live.service import LiveSessions
 from api.pages import Frontend
 from api.pages import router as pages
 from api.request_log import RequestLog
+from api.route_names import RouteNames
 from api.sessions import routes as sessions
 from api.sessions.service import Sessions
 from shared.catalogue import Catalogue
@@ -27,6 +29,7 @@ from shared.queue import LoadQueue, make_celery
 from shared.settings import Settings
 from shared.snapshots.cache import BlockCache
 from shared.storage.factory import open_storage
+from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
 
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, logs, stored)
@@ -43,20 +46,22 @@ def create_app() -> FastAPI:
 
 def create_app_with(settings: Settings) -> FastAPI:
     """Connections are opened when the app starts, in its own event loop."""
+    draining = Draining(settings.api.drain, settings.api.shutdown_grace)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        storage = open_storage(settings.storage)
+        storage = MeteredStorage(open_storage(settings.storage))
         redis = open_async_redis(settings.redis)
         queue = LoadQueue(make_celery(settings))
         live = LiveSessions(*open_live(settings.live), settings.live)
         await live.start()
         app.state.storage, app.state.redis = storage, redis
         app.state.cache = BlockCache(settings.api.block_cache)
-        app.state.sessions = Sessions(Catalogue(storage, settings.storage.catalogue_max_age), redis, queue, live, settings)
+        app.state.sessions = Sessions(Catalogue(storage, settings.storage.catalogue_max_age), redis, queue, live, settings, draining)
         try:
-            yield
+            with draining.on_sigterm():
+                yield
         finally:
             await live.aclose()
             await redis.aclose()
@@ -64,8 +69,9 @@ def create_app_with(settings: Settings) -> FastAPI:
             storage.close()
 
     app = FastAPI(title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
-    app.state.settings = settings
+    app.state.settings, app.state.draining = settings, draining
     app.include_router(health.router)
+    app.include_router(figures.router)
     app.include_router(sessions.router)
     app.include_router(pages)
     dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
@@ -74,5 +80,7 @@ def create_app_with(settings: Settings) -> FastAPI:
     )
     app.router.default = dashboard
     add_error_handlers(app)
-    app.add_middleware(RequestLog)
+    ours = [route for router in (health.router, figures.router, sessions.router, pages) for route in router.routes]
+    names = RouteNames(ours, [route for module in _DASHBOARD for route in module.router.routes])
+    app.add_middleware(RequestLog, names=names, draining=draining)
     return app

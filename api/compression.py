@@ -22,28 +22,24 @@ class Packer(Protocol):
 
 
 def choose(accept_encoding: str) -> str:
-    """`zstd`, `gzip` or "" (as is), by quality; zstd first where both are as welcome."""
-    best, chosen = 0.0, ""
-    for name in ("zstd", "gzip"):
-        quality = _quality(accept_encoding.lower(), name)
-        if quality > best:
-            best, chosen = quality, name
-    return chosen
+    """`zstd`, `gzip` or "" (as is), by quality; zstd only where it is named, and first where both are as welcome."""
+    qualities = dict(map(_quality, accept_encoding.lower().split(",")))
+    zstd, gzip = qualities.get("zstd", 0.0), qualities.get("gzip", qualities.get("*", 0.0))
+    if zstd > 0 and zstd >= gzip:
+        return "zstd"
+    return "gzip" if gzip > 0 else ""
 
 
-def _quality(accepted: str, name: str) -> float:
-    found = 0.0
-    for item in accepted.split(","):
-        coding, _, parameters = item.strip().partition(";")
-        if coding.strip() in (name, "*"):
-            _, _, text = parameters.replace(" ", "").partition("q=")
-            try:
-                found = float(text) if text else 1.0
-            except ValueError:
-                found = 0.0
-            if coding.strip() == name:
-                break
-    return found
+def _quality(item: str) -> tuple[str, float]:
+    """A coding and how welcome it is; what cannot be read is not."""
+    coding, _, parameters = item.partition(";")
+    name, _, value = parameters.replace(" ", "").partition("=")
+    if name != "q":
+        return coding.strip(), 1.0
+    try:
+        return coding.strip(), min(float(value), 1.0)
+    except ValueError:
+        return coding.strip(), 0.0
 
 
 def packable(content_type: bytes) -> bool:

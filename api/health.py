@@ -1,4 +1,4 @@
-"""`/livez`, `/readz` and `/metrics`: what orchestrators and Prometheus ask."""
+"""`/livez` and `/readz`: what orchestrators ask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, cast
 import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.errors import HistoryError, StorageUnavailable, StoreUnavailable
 from shared.store.client import redis_errors
@@ -32,14 +31,11 @@ async def readz(request: Request) -> Response:
         group.start_soon(_redis, request, found)
         group.start_soon(_storage, request, found)
     found["kubernetes"] = {"age": request.app.state.sessions.live.age} if request.app.state.sessions.live.enabled else "none"
+    if request.app.state.draining.begun:
+        found["draining"] = {"error": "this process ends soon"}
     missing = sorted(name for name, state in found.items() if isinstance(state, dict) and "error" in state)
     body = {"status": "not ready" if missing else "ready", "missing": missing, "checks": found}
     return JSONResponse(body, 503 if missing else 200, {"Cache-Control": "no-store"})
-
-
-@router.get("/metrics")
-async def metrics() -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _redis(request: Request, found: dict[str, Any]) -> None:

@@ -9,6 +9,10 @@ import uuid
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.draining import Draining
+from api.route_names import RouteNames
+from shared.metrics import REQUEST_SECONDS
+
 log = structlog.get_logger()
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -18,8 +22,10 @@ _QUIET = ("/livez", "/readz", "/metrics")
 class RequestLog:
     """ASGI middleware. A request id of a proxy before us is kept, if it looks like one."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, names: RouteNames, draining: Draining) -> None:
         self._app = app
+        self._names = names
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,13 +40,19 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", request_id.encode())]}
+                added = [(b"x-request-id", request_id.encode())]
+                if self._draining.begun:
+                    # Whoever keeps this connection open comes back to another replica.
+                    added.append((b"connection", b"close"))
+                message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
         finally:
             write = log.debug if scope["path"] in _QUIET else log.info
-            ms = round((time.perf_counter() - began) * 1000, 1)
-            write("request", method=scope["method"], path=scope["path"], status=status, ms=ms)
+            seconds = time.perf_counter() - began
+            # 0: the client left before an answer began.
+            REQUEST_SECONDS.labels(scope["method"], self._names.name(scope["path"]), status).observe(seconds)
+            write("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
             structlog.contextvars.clear_contextvars()

@@ -6,6 +6,7 @@ import gzip
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from benchmarks.recorded_events import SECOND
 
@@ -18,7 +19,7 @@ class Written:
     bytes: int = 0
     disk_bytes: int = 0
 
-    def __iadd__(self, other: Written) -> Written:
+    def __iadd__(self, other: Written) -> Self:
         self.files += other.files
         self.bytes += other.bytes
         self.disk_bytes += other.disk_bytes

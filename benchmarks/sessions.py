@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from benchmarks.event_writer import EventWriter, Written
 from benchmarks.recorded_events import read_recorded
@@ -106,7 +107,7 @@ def ensure_recorded(root: Path) -> Session:
     return session
 
 
-def _generate(plan: SessionPlan, directory: Path, processes: int) -> dict[str, object]:
+def _generate(plan: SessionPlan, directory: Path, processes: int) -> dict[str, Any]:
     recorded = read_recorded()
     random = Random(f"{plan.seed}/cluster")
     nodes = make_nodes(plan.nodes, random)

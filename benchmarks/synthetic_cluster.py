@@ -17,17 +17,10 @@ NODE_EVENTS = "node_events"
 class Node:
     """The first node of a cluster is its head, which owns all tasks and runs some when it is alone."""
 
-    id: bytes
+    hex: str
+    base64: bytes
     name: str
     ip: str
-
-    @property
-    def hex(self) -> str:
-        return self.id.hex()
-
-    @property
-    def base64(self) -> bytes:
-        return b64encode(self.id)
 
 
 @dataclass(slots=True)
@@ -57,10 +50,12 @@ class NodeEvent:
 
 
 def make_nodes(count: int, random: Random) -> list[Node]:
-    return [
-        Node(random.randbytes(28), "synthetic-head" if n == 0 else f"synthetic-worker-{n}", f"10.0.{n // 250}.{n % 250 + 1}")
-        for n in range(count)
-    ]
+    nodes = []
+    for n in range(count):
+        node = random.randbytes(28)
+        name = f"synthetic-worker-{n}" if n else "synthetic-head"
+        nodes.append(Node(node.hex(), b64encode(node), name, f"10.0.{n // 250}.{n % 250 + 1}"))
+    return nodes
 
 
 def stamped(event: Event, emitter: Node, when: int, random: Random) -> bytes:

@@ -207,15 +207,9 @@ class _Job:
         self._emit(event, when)
 
     def _driver_reached(self, state: str, when: int) -> None:
-        event = self._recorded.first(
-            "TASK_LIFECYCLE_EVENT", lambda e: [t["state"] for t in e["taskLifecycleEvent"]["stateTransitions"]] == [state]
-        )
-        event["taskLifecycleEvent"] |= {
-            "taskId": b64encode(self._driver).decode(),
-            "jobId": self._job_id(),
-            "stateTransitions": [_at(state, when)],
-        }
-        event["taskLifecycleEvent"] |= {"nodeId": "", "workerId": "", "workerPid": 0, "taskAttempt": 0}
+        event = self._recorded.first("TASK_LIFECYCLE_EVENT", lambda e: _states(e) == [state])
+        about = {"taskId": b64encode(self._driver).decode(), "jobId": self._job_id(), "stateTransitions": [_at(state, when)]}
+        event["taskLifecycleEvent"] |= {**about, "nodeId": "", "workerId": "", "workerPid": 0, "taskAttempt": 0}
         self._emit(event, when)
 
     def _emit(self, event: Event, when: int) -> None:
@@ -252,6 +246,10 @@ def _reached(state: str, when: int) -> dict[str, Any]:
 
 def _is_driver(event: Event) -> bool:
     return bool(event["taskDefinitionEvent"]["taskType"] == "DRIVER_TASK")
+
+
+def _states(event: Event) -> list[str]:
+    return [reached["state"] for reached in event["taskLifecycleEvent"]["stateTransitions"]]
 
 
 def _transitions(event: Event) -> list[dict[str, Any]]:

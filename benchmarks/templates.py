@@ -69,7 +69,7 @@ def archetypes(recorded: Recorded) -> dict[str, Archetype]:
         found = [_find(recorded, matches) for matches in wanted]
         return Archetype(tuple(_attempt(events, number) for number, events in enumerate(found)), state)
 
-    normal = "NORMAL_TASK"
+    normal, ended = "NORMAL_TASK", {"FINISHED", "FAILED"}
     return {
         "ok": archetype("FINISHED", lambda f, _: f.task_type == normal and f.function == "square" and f.finished and f.logs),
         "nested": archetype("FINISHED", lambda f, _: f.task_type == normal and f.function == "leaf" and f.finished and f.logs),
@@ -80,7 +80,7 @@ def archetypes(recorded: Recorded) -> dict[str, Archetype]:
         ),
         "failed": archetype("FAILED", lambda f, _: f.function == "fails" and f.error == "TASK_EXECUTION_EXCEPTION" and f.profiled),
         "cancelled": archetype("FAILED", lambda f, _: f.error == "TASK_CANCELLED" and f.task_type == normal),
-        "running": archetype("RUNNING", lambda f, _: f.function == "spin" and "RUNNING" in f.states and not {"FINISHED", "FAILED"} & f.states.keys()),
+        "running": archetype("RUNNING", lambda f, _: f.function == "spin" and "RUNNING" in f.states and not ended & f.states.keys()),
         "pending": archetype("PENDING_NODE_ASSIGNMENT", lambda f, _: f.function == "never" and "FAILED" not in f.states),
         "actor_task": archetype(
             "FINISHED",

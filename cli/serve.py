@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from shared import metrics_files
 from shared.settings import Settings
+
+# Longer than proxies and load balancers keep idle connections (nginx, Amazon's: 60 s): the server must not be the first to close one.
+_KEEP_ALIVE = 75
 
 
 def api(
@@ -19,15 +23,35 @@ def api(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: RAY_HISTORY_PORT or 8080]", min=0, max=65535)] = None,
     processes: Annotated[int, typer.Option(help="Processes that share the port.", min=1)] = 1,
-    shutdown_grace: Annotated[float, typer.Option(help="Seconds that open requests may take to end after SIGTERM.", min=0)] = 8,
+    shutdown_grace: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that open requests may take to end after SIGTERM.  [default: RAY_HISTORY_SHUTDOWN_GRACE or 8]",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the HTTP side. Any number of these may run, on any machines."""
+    if shutdown_grace is not None:
+        # Read by every process of this command.
+        os.environ["RAY_HISTORY_SHUTDOWN_GRACE"] = str(max(1.0, shutdown_grace))
     settings = Settings.from_environment()
+    if processes > 1:
+        metrics_files.share_between_processes()
+    try:
+        _serve(settings, host or settings.api.host, settings.api.port if port is None else port, processes)
+    finally:
+        if processes > 1:
+            metrics_files.forget_all()
+
+
+def _serve(settings: Settings, host: str, port: int, processes: int) -> None:
     uvicorn.run(
         "api.app:create_app",
         factory=True,
-        host=host or settings.api.host,
-        port=settings.api.port if port is None else port,
+        host=host,
+        port=port,
         workers=processes,
         loop="uvloop",
         http="httptools",
@@ -35,7 +59,8 @@ def api(
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=max(1, round(shutdown_grace)),
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=max(1, round(settings.api.shutdown_grace)),
     )
 
 
@@ -43,11 +68,19 @@ def api(
 _TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=536870912:glibc.malloc.mmap_threshold=536870912:glibc.malloc.top_pad=67108864"
 
 
-def _with_large_pages() -> None:
-    """Start this very command again with the tunables, which glibc reads only when a process starts."""
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = _TUNABLES
-        os.execv(sys.executable, [sys.executable, "-m", "cli", *sys.argv[1:]])  # noqa: S606
+# Set, with this process' id, once it has been started again.
+_PREPARED = "_RAY_HISTORY_PREPARED"
+
+
+def _prepare() -> None:
+    """Start this very command again, with what is read only when a process starts: glibc's tunables, and where metrics are shared."""
+    if os.environ.get(_PREPARED) == str(os.getpid()):
+        return
+    os.environ[_PREPARED] = str(os.getpid())
+    if sys.platform == "linux":
+        os.environ.setdefault("GLIBC_TUNABLES", _TUNABLES)
+    metrics_files.share_between_processes()
+    os.execv(sys.executable, [sys.executable, "-m", "cli", *sys.argv[1:]])  # noqa: S606
 
 
 def worker(
@@ -61,26 +94,19 @@ def worker(
 ) -> None:
     """Run a worker, which loads sessions. Any number of these may run, on any machines."""
     settings = Settings.from_environment()
-    _with_large_pages()
-    # SIGTERM, which orchestrators send, ends running loads soon and hands them back, rather than waiting for them without limit.
-    # Celery reads it when it is imported.
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    _prepare()
     from celery.signals import worker_ready, worker_shutdown  # noqa: PLC0415
 
+    from workers import ending, observed  # noqa: PLC0415
     from workers.app import app  # noqa: PLC0415
 
+    observed.serve(settings.worker)
+    ending.within(settings.worker.worker_grace)
     if ready_file:
         worker_ready.connect(lambda **_: ready_file.touch(), weak=False)
         worker_shutdown.connect(lambda **_: ready_file.unlink(missing_ok=True), weak=False)
-    app.worker_main(
-        [
-            "worker",
-            "--loglevel",
-            settings.log.log_level,
-            "--hostname",
-            name,
-            "--without-mingle",
-            "--without-gossip",
-            *(["--concurrency", str(concurrency)] if concurrency else []),
-        ]
-    )
+    arguments = ["worker", "--loglevel", settings.log.log_level, "--hostname", name, "--without-mingle", "--without-gossip"]
+    try:
+        app.worker_main([*arguments, *(["--concurrency", str(concurrency)] if concurrency else [])])
+    finally:
+        metrics_files.forget_all()

@@ -151,10 +151,16 @@ REDIS_SECONDS = _histogram(
 )
 KUBERNETES_SECONDS = _histogram(
     "kubernetes_call_seconds",
-    "Time of one call of the Kubernetes API, in seconds, by operation and result: ok, absent or failed. A watch counts when it opens.",
+    "Time of one call of the Kubernetes API, in seconds, by operation and result: ok or failed.",
     "operation",
     "result",
     who="api, worker",
+)
+KUBERNETES_WATCHES = _counter(
+    "kubernetes_watches_total",
+    "Watches of running clusters by how they ended: ended (after their time), expired (listed anew), failed.",
+    "result",
+    who="api",
 )
 KUBERNETES_AGE = _looked_up("kubernetes_listing_age_seconds", "Age of the listing of running clusters: 0 while the watch works.")
 HEAD_CALLS = _counter(

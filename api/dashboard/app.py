@@ -23,7 +23,7 @@ from api.dashboard.scope import DashboardScope, is_browser
 from api.errors import add_error_handlers, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
-from shared.errors import HistoryError, SnapshotGone
+from shared.errors import HistoryError, InvalidReference, SnapshotGone
 from shared.sessions import SessionRef
 from shared.settings import ApiSettings
 from shared.snapshots.cache import BlockCache
@@ -35,6 +35,8 @@ _LARGEST_SHARE = 8
 _LOG_ANSWERS_KEPT = 60
 _READ_METHODS = ("GET", "HEAD")
 _PARTS = ("namespace", "kind", "name", "session")
+# No route of the Ray dashboard begins so: a path that is none of our own either is a mistake, not a question about a session.
+_OURS = ("clusters", "sessions", "enter_cluster")
 
 
 def dashboard_routes(routers: Sequence[APIRouter]) -> FastAPI:
@@ -81,29 +83,35 @@ class Dashboard:
         request = Request(scope, receive)
         parts = scope.get("path_params", {})
         by_path = "namespace" in parts
+        if not by_path and (names := scope["path"].split("/"))[1:2] and names[1] in _OURS:
+            if ".." in names:
+                raise InvalidReference("a path may not climb")
+            return await problem(404, "not_found", f"there is no {scope['path']}")(scope, receive, send)
         ref = SessionRef.of(*(parts[part] for part in _PARTS)) if by_path else reference_of(request.cookies)
         sessions = cast("Sessions", self._state.sessions)
-        entered = await sessions.enter_loaded(ref, self._settings.dashboard_wait)
         cookies: Sequence[tuple[bytes, bytes]] = () if by_path else cookie_headers(ref, self._settings.cookie_age)
-        if entered.cluster is not None:
-            # The proxy wants the path as it was sent, not below a mount.
-            outer = {**scope, "root_path": scope.get("app_root_path", "")}
-            response = await sessions.live.respond(Request(outer, receive), entered.cluster)
-            await response(outer, receive, _with_cookies(send, cookies))
-            return
-        if not entered.generation:
-            await self._still_loading(sessions, entered)(scope, receive, send)
-            return
-        if scope["method"] not in _READ_METHODS:
-            # Everything that changes a cluster; the frontend's own question for a token is a route.
-            await self._routes({**scope, "dashboard": self._scope(entered, request)}, receive, _with_cookies(send, cookies))
-            return
-        await sessions.note_use(entered)
-        try:
-            await self._answer(entered, request, _with_cookies(send, cookies))
-        except SnapshotGone:
-            sessions.forget(ref)
-            raise
+        sending = _with_cookies(send, cookies)
+        for last in (False, True):
+            entered = await sessions.enter_loaded(ref, self._settings.dashboard_wait)
+            if entered.cluster is not None:
+                # The proxy wants the path as it was sent, not below a mount.
+                outer = {**scope, "root_path": scope.get("app_root_path", "")}
+                response = await sessions.live.respond(Request(outer, receive), entered.cluster)
+                return await response(outer, receive, sending)
+            if not entered.generation:
+                return await self._still_loading(sessions, entered)(scope, receive, send)
+            if scope["method"] not in _READ_METHODS:
+                # Everything that changes a cluster; the frontend's own question for a token is a route.
+                return await self._routes({**scope, "dashboard": self._scope(entered, request)}, receive, sending)
+            await sessions.note_use(entered)
+            try:
+                return await self._answer(entered, request, sending)
+            except SnapshotGone:
+                # Evicted, or replaced long ago, since this process last looked.
+                sessions.forget(ref)
+                if last:
+                    raise
+        return None
 
     def _scope(self, entered: Entered, request: Request) -> DashboardScope:
         assert entered.session is not None  # noqa: S101 - a generation is a stored session's
@@ -132,6 +140,8 @@ class Dashboard:
             # As live: whatever answers GET answers HEAD.
             method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
             await self._routes({**scope, "method": method, "dashboard": within}, request.receive, capture)
+            if within.snapshot.gone and not capture.streaming:
+                raise SnapshotGone(f"snapshot {entered.generation} of {within.session.key} is gone")
             answer = await capture.finish()
             if answer is None:
                 return
@@ -152,7 +162,7 @@ class _Capture:
         self._start: Message = {}
         self._whole: bytes | None = None
         self._packer: compression.Packer | None = None
-        self._streaming = False
+        self.streaming = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -162,11 +172,11 @@ class _Capture:
             await self._send(message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
-        if not self._streaming and not more:
+        if not self.streaming and not more:
             self._whole = body
             return
-        if not self._streaming:
-            self._streaming = True
+        if not self.streaming:
+            self.streaming = True
             await self._begin_stream()
         if self.head:
             body = b""

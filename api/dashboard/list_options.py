@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from shared.snapshots.filters import BadFilter, Filter, make_filter, to_bool
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
 # The hex digits of the ids that live decodes before it filters by them.
+_HEX = re.compile("[0-9a-fA-F]*")
 _ID_DIGITS: Mapping[str, int] = {"job_id": 8, "actor_id": 32, "task_id": 48}
 
 
@@ -75,10 +77,12 @@ def _check_id(key: str, value: str) -> None:
     digits = _ID_DIGITS.get(key)
     if digits is None:
         return
-    try:
-        size = len(bytes.fromhex(value))
-    except ValueError:
-        raise BadFilter("Odd-length string" if len(value) % 2 else "Non-hexadecimal digit found") from None
+    # `bytes.fromhex` would let white space pass.
+    if not _HEX.fullmatch(value):
+        raise BadFilter("Non-hexadecimal digit found")
+    if len(value) % 2:
+        raise BadFilter("Odd-length string")
+    size = len(value) // 2
     if size * 2 != digits:
         raise BadFilter(f"ID string needs to have length {digits // 2}, got {size}")
 

@@ -43,7 +43,7 @@ async def clusters(request: Request) -> Response:
     stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
     running = set((await service.live.running(live)).values()) if live else set()
     rows = listing.cluster_rows(live, [session for session in stored if session.session not in running])
-    return _json(rows, headers={"Cache-Control": "no-cache"})
+    return _json(rows, headers=_listed(service))
 
 
 @router.get("/sessions")
@@ -77,7 +77,13 @@ async def sessions(
     if not state:
         await _fill_states(request, page, by_ref)
     following = listing.make_cursor(page[-1]) if len(rows) > len(page) else None
-    return _json({"sessions": page, "next": following, "total": total}, headers={"Cache-Control": "no-cache"})
+    return _json({"sessions": page, "next": following, "total": total}, headers=_listed(service))
+
+
+def _listed(service: Sessions) -> dict[str, str]:
+    """A listing of live clusters may be old while Kubernetes does not answer: its `Age` says so."""
+    age = service.live.age if service.live.enabled else None
+    return {"Cache-Control": "no-cache"} | ({"Age": str(round(age))} if age else {})
 
 
 async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dict[str, str]) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import anyio
 from cachetools import TTLCache
 
+from api.draining import Draining
 from api.live.service import LiveSessions
 from shared.catalogue import Catalogue
 from shared.errors import LoadFailed, SessionNotFound, StoreUnavailable
 from shared.live.port import LiveCluster
+from shared.metrics import CLAIMS, EVICTIONS, TAKEOVERS
 from shared.queue import LoadQueue
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.settings import Settings
@@ -41,17 +43,23 @@ class Entered:
 class Sessions:
     """One per API process. Raises SessionNotFound, and StorageUnavailable, StoreUnavailable or KubernetesUnavailable for outages."""
 
-    def __init__(self, catalogue: Catalogue, redis: AsyncRedis, queue: LoadQueue, live: LiveSessions, settings: Settings) -> None:
+    def __init__(
+        self, catalogue: Catalogue, redis: AsyncRedis, queue: LoadQueue, live: LiveSessions, settings: Settings, draining: Draining
+    ) -> None:
         self.catalogue = catalogue
         self.live = live
         self._redis = redis
         self._queue = queue
+        self._draining = draining
         self._claims = Claims(redis, settings.load)
         self._uses = Uses(redis)
         self._current: TTLCache[SessionRef, Entered] = TTLCache(4096, _CURRENT_FOR)
 
-    async def enter(self, ref: SessionRef, *, force: bool = False) -> Entered:
-        """A live cluster, a published generation, or a load that runs from now on. Raises LoadFailed while it may not be tried again."""
+    async def enter(self, ref: SessionRef, *, force: bool = False, again: bool = False) -> Entered:
+        """A live cluster, a published generation, or a load that runs from now on. Raises LoadFailed while it may not be tried again.
+
+        `again`: the same visit has asked before.
+        """
         entered = self._current.get(ref)
         if entered is not None and not force:
             return entered
@@ -61,12 +69,15 @@ class Sessions:
         session = await self._stored(ref)
         if session is None:
             return Entered(ref, cluster=await self._only_live(ref))
-        if self.live.enabled and ref.session != LATEST and not await self._is_loaded(session):
-            # A loaded session is dead for ever; any other may be the one that its cluster runs now.
-            cluster = await self.live.cluster_of(ref, session)
+        if self.live.enabled and ref.session != LATEST:
+            # A loaded session was dead and stays so, unless a fault tolerant GCS brought it back; any other may run now.
+            loaded = await self._is_loaded(session)
+            cluster = self.live.revived(session) if loaded else await self.live.cluster_of(ref, session)
             if cluster is not None:
+                if loaded:
+                    await self._drop(session)
                 return Entered(ref, session, cluster=cluster)
-        entered = Entered(ref, session, await self._claim(session, force=force))
+        entered = Entered(ref, session, await self._claim(session, force=force, again=again))
         if entered.generation:
             self._current[ref] = entered
         return entered
@@ -75,9 +86,11 @@ class Sessions:
         """The same, but holds on until the session is loaded or `wait` seconds have passed."""
         deadline = time.monotonic() + wait
         pause = _FIRST_POLL
+        again = False
         while True:
-            entered = await self.enter(ref)
-            left = deadline - time.monotonic()
+            entered = await self.enter(ref, again=again)
+            again = True
+            left = min(deadline, self._draining.until) - time.monotonic()
             if entered.generation or entered.cluster or left <= 0:
                 return entered
             await anyio.sleep(min(pause, left))
@@ -104,7 +117,7 @@ class Sessions:
             if status.record != last:
                 last = status.record
                 yield last
-            if status.final:
+            if status.final or self._draining.begun:
                 return
             await anyio.sleep(_LONGEST_POLL)
 
@@ -113,9 +126,13 @@ class Sessions:
         session = await self._stored(ref)
         if session is None:
             raise SessionNotFound(f"there is no stored session {ref}")
+        await self._drop(session)
+
+    async def _drop(self, session: Session) -> None:
         generation = await self._claims.drop(session.key)
         if generation:
             await self._uses.forget(session.key, generation)
+            EVICTIONS.labels("asked").inc()
         self._current.clear()
 
     async def _status(self, ref: SessionRef) -> LoadStatus:
@@ -138,15 +155,21 @@ class Sessions:
             return LoadStatus({**status.record, "state": "live"})
         return status
 
-    async def _claim(self, session: Session, *, force: bool = False) -> str:
+    async def _claim(self, session: Session, *, force: bool = False, again: bool = False) -> str:
         """The published generation, or "" while it is loaded. Enqueues what it claims. Raises LoadFailed."""
-        entry = await self._claims.enter(session.key, force=force)
-        if entry.claimed:
-            try:
-                await anyio.to_thread.run_sync(self._queue.send, session, entry.claimed)
-            except StoreUnavailable:
-                await self._claims.release(session.key, entry.claimed)
-                raise
+        # A caller that goes away must not leave a claim that nobody enqueued.
+        with anyio.CancelScope(shield=True):
+            entry = await self._claims.enter(session.key, force=force)
+            if entry.claimed:
+                try:
+                    await anyio.to_thread.run_sync(self._queue.send, session, entry.claimed)
+                except StoreUnavailable:
+                    await self._claims.release(session.key, entry.claimed)
+                    raise
+        if entry.claimed or not again:
+            CLAIMS.labels("won" if entry.claimed else "refused" if entry.outcome == "failed" else entry.outcome).inc()
+        if entry.taken_over:
+            TAKEOVERS.labels("api").inc()
         if entry.outcome == "failed":
             status = await read_status(self._redis, session)
             error = status.record["error"] or {}

@@ -11,6 +11,7 @@ from shared.errors import InvalidReference, KubernetesUnavailable
 from shared.live.decision import HeadAnswer, read_answer
 from shared.live.heads import Heads
 from shared.live.port import LiveCluster
+from shared.metrics import HEAD_CALLS
 from shared.sessions import created_at
 from shared.settings import LiveSettings
 
@@ -51,6 +52,11 @@ class Asker:
 
     async def once(self, cluster: LiveCluster, *, within: float, fresh: bool = False) -> HeadAnswer:
         """One question, in `within` seconds; `fresh` reads the token's Secret anew. Never raises for what the head does."""
+        answer = await self._asked(cluster, within, fresh=fresh)
+        HEAD_CALLS.labels("named" if answer.session is not None else "unknown").inc()
+        return answer
+
+    async def _asked(self, cluster: LiveCluster, within: float, *, fresh: bool) -> HeadAnswer:
         try:
             with anyio.fail_after(within):
                 url = self._heads.url(cluster, VERSION_PATH)

@@ -22,6 +22,7 @@ from shared.live.kept import KubernetesSaysNo
 from shared.live.port import LiveCluster
 from shared.live.rate import RateLimit
 from shared.live.rayclusters import read_ray_cluster
+from shared.metrics import KUBERNETES_SECONDS, KUBERNETES_WATCHES, timed
 from shared.settings import LiveSettings
 
 GROUP, VERSION = "ray.io", "v1"
@@ -106,11 +107,14 @@ class KubernetesApi:
                     yield Change(at, gone=cluster.key)
                 else:
                     yield Change(at, cluster=cluster)
+            KUBERNETES_WATCHES.labels("ended").inc()
         except client.ApiException as exc:
+            KUBERNETES_WATCHES.labels("expired" if exc.status == 410 else "failed").inc()
             if exc.status == 410:
                 raise ListingExpired from exc
             raise _unavailable("watch rayclusters", exc) from exc
         except (urllib3.exceptions.HTTPError, OSError) as exc:
+            KUBERNETES_WATCHES.labels("failed").inc()
             raise _unavailable("watch rayclusters", exc) from exc
 
     def read_cluster(self, namespace: str, name: str) -> LiveCluster | None:
@@ -162,7 +166,8 @@ class KubernetesApi:
     def _call(self, what: str, function: Callable[..., _T], *args: Any, missing: Any = ..., **options: Any) -> Any:
         self._turn(what)
         try:
-            return function(*args, _request_timeout=self._timeout, **options)
+            with timed(KUBERNETES_SECONDS, _operation(what)):
+                return function(*args, _request_timeout=self._timeout, **options)
         except client.ApiException as exc:
             if exc.status == 404 and missing is not ...:
                 return missing
@@ -190,6 +195,11 @@ def read_configuration(settings: LiveSettings) -> client.Configuration:
     # A watch is silent for minutes: notice a peer that is gone, and keep middle boxes from forgetting the connection.
     configuration.keep_alive = True
     return configuration
+
+
+def _operation(what: str) -> str:
+    """For metrics: without the names of objects."""
+    return " ".join(what.split()[:2]).lower()
 
 
 def _readable(body: dict[str, Any]) -> LiveCluster | None:

@@ -15,6 +15,7 @@ from shared.snapshots.cache import BlockCache
 from shared.snapshots.format import Meta
 from shared.snapshots.table import TableReader
 from shared.store import keys
+from shared.store.client import redis_errors
 
 # Unpacking more than this many fields at once leaves the event loop.
 _INLINE_FIELDS = 4
@@ -23,7 +24,7 @@ _INLINE_FIELDS = 4
 class SnapshotReader:
     """One generation of one session. Pieces are immutable, so they are cached without checks.
 
-    Raises SnapshotGone when the generation was evicted, StoreUnavailable when Redis can't be asked.
+    Raises SnapshotGone when the generation was evicted (`gone` tells afterwards), StoreUnavailable when Redis can't be asked.
     """
 
     def __init__(self, redis: Redis, session_key: str, generation: str, cache: BlockCache) -> None:
@@ -31,6 +32,7 @@ class SnapshotReader:
         self._key = keys.snapshot(session_key, generation)
         self._id = (session_key, generation)
         self._cache = cache
+        self.gone = False
 
     async def meta(self) -> Meta:
         (meta,) = await self.pieces([fmt.META], lambda data: (msgspec.msgpack.decode(data, type=Meta), 4 * len(data)))
@@ -53,10 +55,10 @@ class SnapshotReader:
         found = {field: self._cache.get((session_key, generation, field)) for field in fields}
         missing = [field for field, piece in found.items() if piece is None]
         if missing:
-            values = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._key, missing))
-            if optional and None in values and not await self._redis.exists(self._key):
-                raise SnapshotGone(f"snapshot {generation} of {session_key} is gone")
-            if not optional and None in values:
+            with redis_errors():
+                values = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._key, missing))
+                self.gone = None in values and not (optional and await self._redis.exists(self._key))
+            if self.gone:
                 raise SnapshotGone(f"snapshot {generation} of {session_key} is gone")
             present = [(field, value) for field, value in zip(missing, values, strict=True) if value is not None]
 

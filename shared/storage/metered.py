@@ -10,7 +10,6 @@ from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.metrics import STORAGE_BYTES, STORAGE_SECONDS, timed
 from shared.storage.port import ObjectInfo, Storage
 
-
 T = TypeVar("T")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.metrics import STORAGE_RETRIES
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class Attempts:
         if not failure.transient:
             raise failure.error from cause
         self._failed += 1
+        STORAGE_RETRIES.inc()
         # Full jitter: callers that were throttled together do not come back together.
         pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failed))  # noqa: S311
         if self._failed >= self._most or time.monotonic() + pause > self._began + self._deadline:

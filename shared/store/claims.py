@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,13 +20,14 @@ Outcome = Literal["loaded", "joined", "claimed", "failed"]
 class Entry:
     """What entering a session found. `generation`: the published one if loaded. `claimed`: a new generation that must be enqueued.
 
-    `retry_after`: seconds until a failed session may be tried again.
+    `retry_after`: seconds until a failed session may be tried again. `taken_over`: a load was under way, and its lease ran out.
     """
 
     outcome: Outcome
     generation: str = ""
     claimed: str = ""
     retry_after: float = 0.0
+    taken_over: bool = False
 
 
 class Claims:
@@ -51,7 +53,9 @@ class Claims:
             return Entry("failed", retry_after=int(found[1]) / 1000)
         if outcome == "loaded":
             return Entry("loaded", _text(found[1]), _text(found[2]))
-        return Entry(outcome, claimed=_text(found[1]) if outcome == "claimed" else "")
+        if outcome == "joined":
+            return Entry("joined")
+        return Entry("claimed", claimed=_text(found[1]), taken_over=bool(_text(found[2])))
 
     async def release(self, session_key: str, generation: str) -> None:
         """Give a claim back that could not be enqueued."""
@@ -108,6 +112,11 @@ class WorkerClaims:
         """Drop one generation, published or not."""
         with redis_errors():
             self._drop([keys.of_session(session_key)], [generation, _ms(self._settings.snapshot_ttl)])
+
+
+def seconds_since_claim(generation: str) -> float:
+    """A generation is the time of its claim on Redis' clock, in microseconds; for metrics, since clocks differ a little."""
+    return max(0.0, time.time() - int(generation) / 1e6)
 
 
 def _ms(seconds: float) -> int:

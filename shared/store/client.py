@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis as AsyncRedis
@@ -17,6 +18,7 @@ from redis.retry import Retry
 
 from shared.errors import SettingsError, StoreUnavailable
 from shared.settings import RedisSettings
+from shared.store.metered import MeteredAsyncRedis, MeteredRedis
 
 __all__ = ["AsyncRedis", "SyncRedis", "open_async_redis", "open_redis", "redis_errors"]
 
@@ -27,8 +29,9 @@ _RETRIED = [RedisConnectionError, RedisTimeoutError]
 def open_redis(settings: RedisSettings) -> SyncRedis:
     """A thread-safe client for workers. Open it after any fork. Raises SettingsError."""
     with _settings_errors():
-        return SyncRedis.from_url(
+        return MeteredRedis.from_url(
             settings.url,
+            **_trust(settings),
             socket_timeout=settings.redis_timeout,
             socket_connect_timeout=settings.redis_timeout,
             socket_keepalive=True,
@@ -43,8 +46,9 @@ def open_redis(settings: RedisSettings) -> SyncRedis:
 def open_async_redis(settings: RedisSettings) -> AsyncRedis:
     """A client for one event loop. Raises SettingsError."""
     with _settings_errors():
-        return AsyncRedis.from_url(
+        return MeteredAsyncRedis.from_url(
             settings.url,
+            **_trust(settings),
             socket_timeout=settings.redis_timeout,
             socket_connect_timeout=settings.redis_timeout,
             socket_keepalive=True,
@@ -54,6 +58,11 @@ def open_async_redis(settings: RedisSettings) -> AsyncRedis:
             retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
             retry_on_error=_RETRIED,
         )
+
+
+def _trust(settings: RedisSettings) -> dict[str, Any]:
+    """TLS (`rediss://`) is always verified; by the system's authorities unless one of our own is set."""
+    return {"ssl_ca_certs": settings.redis_ca} if settings.redis_ca and settings.url.startswith("rediss://") else {}
 
 
 @contextmanager

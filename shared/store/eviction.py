@@ -10,6 +10,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from shared.errors import SnapshotTooLarge
+from shared.metrics import EVICTIONS
 from shared.settings import LoadSettings
 from shared.store import keys
 from shared.store.claims import WorkerClaims
@@ -67,21 +68,23 @@ class Budget:
         with redis_errors():
             members = cast("list[tuple[bytes, float]]", self._redis.zrange(keys.INDEX, 0, -1, withscores=True))
             sizes = cast("dict[bytes, bytes]", self._redis.hgetall(keys.SIZES))
-        for raw, used_at in members:
-            if raw.decode() == writing:
-                continue
+            if unindexed := sizes.keys() - {raw for raw, _ in members}:
+                self._redis.hdel(keys.SIZES, *unindexed)
+            pipe = self._redis.pipeline(transaction=False)
+            for raw, _ in members:
+                session_key, generation = keys.split_member(raw.decode())
+                pipe.exists(keys.snapshot(session_key, generation))
+                pipe.get(keys.claim(session_key))
+            found = pipe.execute()
+        for (raw, used_at), there, writer in zip(members, found[::2], found[1::2], strict=True):
             session_key, generation = keys.split_member(raw.decode())
-            with redis_errors():
-                there = self._redis.exists(keys.snapshot(session_key, generation))
-                writer = cast("bytes | None", self._redis.get(keys.claim(session_key)))
             # A claimed generation that is not there yet is about to be written.
-            being_written = writer is not None and writer.decode() == generation
-            if there and (excess <= 0 or used_at > in_use or being_written):
-                continue
-            if not there and being_written:
+            being_written = raw.decode() == writing or (writer is not None and writer.decode() == generation)
+            if being_written or (there and (excess <= 0 or used_at > in_use)):
                 continue
             if there:
                 self._claims.drop(session_key, generation)
+            EVICTIONS.labels("budget" if there else "expired").inc()
             self.forget(session_key, generation)
             excess -= int(sizes.get(raw, 0))
         return excess

@@ -40,7 +40,7 @@ elseif claim then
 elseif known[1] == 'queued' and known[5] then
   -- It waits longer in the queue than its claim lasts, or its message is lost: it is enqueued again, and keeps its place in the queue.
   redis.call('SET', S .. 'claim', known[5], 'PX', lease)
-  return {'claimed', known[5]}
+  return {'claimed', known[5], ''}
 elseif known[1] == 'failed' and wait > 0 and ARGV[5] ~= '1' then
   return {'failed', wait}
 elseif (tonumber(redis.call('GET', S .. 'attempts')) or 0) >= tonumber(ARGV[3]) then
@@ -57,7 +57,7 @@ if gen then return {'loaded', gen, new} end
 redis.call('DEL', status)
 redis.call('HSET', status, 'state', 'queued', 'generation', new, 'queued_at', ms)
 redis.call('PEXPIRE', status, ttl)
-return {'claimed', new}
+return {'claimed', new, known[1] == 'loading' and '1' or ''}
 """
 )
 

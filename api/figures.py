@@ -1,0 +1,47 @@
+"""`/metrics` of an API replica: what its processes counted, and what is looked up now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import anyio
+from fastapi import APIRouter, Request, Response
+
+from api.sessions.service import Sessions
+from shared import metrics
+from shared.errors import StoreUnavailable
+from shared.exposition import page
+from shared.metrics import Metric
+from shared.settings import Settings
+from shared.store.figures import Figures, read_figures
+
+router = APIRouter()
+
+_LOOK_SECONDS = 3.0
+
+
+@router.get("/metrics")
+async def metrics_page(request: Request) -> Response:
+    """Prometheus' text format. Redis being away is a figure of it, not a failure."""
+    state = request.app.state
+    figures: Figures | None = None
+    try:
+        with anyio.fail_after(_LOOK_SECONDS):
+            figures = await read_figures(state.redis)
+    except (StoreUnavailable, TimeoutError):
+        pass
+    looked_up = [(metric.name, metric.meaning, value) for metric, value in _values(figures, state.sessions, state.settings)]
+    body, content_type = await anyio.to_thread.run_sync(page, looked_up)
+    return Response(body, headers={"Content-Type": content_type})
+
+
+def _values(figures: Figures | None, sessions: Sessions, settings: Settings) -> Iterator[tuple[Metric, float]]:
+    yield metrics.REDIS_UP, float(figures is not None)
+    yield metrics.SNAPSHOT_BUDGET, settings.load.snapshot_budget
+    if figures is not None:
+        yield metrics.QUEUE_DEPTH, figures.waiting
+        yield metrics.QUEUE_TAKEN, figures.taken
+        yield metrics.SNAPSHOTS, figures.snapshots
+        yield metrics.SNAPSHOT_BYTES, figures.snapshot_bytes
+    if (age := sessions.live.age) is not None:
+        yield metrics.KUBERNETES_AGE, age

@@ -1,0 +1,141 @@
+"""The whole server for benchmarks: embedded Valkey, worker processes and an API process, as `ray-history up` runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import SecretStr
+
+from benchmarks.http_client import Connection
+from cli.embedded_server import EmbeddedServer, free_port
+from cli.processes import Processes
+from shared.sessions import Session
+from shared.settings import RedisSettings
+from shared.store.client import SyncRedis, open_redis
+
+_READY = 60.0
+_GRACE = 15.0
+_CLI = [sys.executable, "-m", "cli"]
+
+
+class Server:
+    """Parts can be started anew one by one: an API process with cold caches, workers of another number."""
+
+    def __init__(self, bucket: Path, directory: Path) -> None:
+        for name in [name for name in os.environ if name.startswith("RAY_HISTORY_")]:
+            del os.environ[name]
+        self.port = 0
+        self._directory = directory
+        self._bucket = bucket
+        self._parts: dict[str, Processes] = {}
+        self._embedded = EmbeddedServer(directory / "redis", free_port())
+        self._embedded.directory.mkdir(parents=True)
+
+    def start(self, workers: int) -> None:
+        redis = self._part("redis", self._embedded.command(), stdin=self._embedded.configuration())
+        redis.wait_until(self._embedded.answers, "redis", _READY)
+        self.redis: SyncRedis = open_redis(self.redis_settings)
+        self.start_workers(workers)
+        self.start_api()
+
+    @property
+    def redis_settings(self) -> RedisSettings:
+        return RedisSettings(redis_url=SecretStr(self._embedded.url), redis_timeout=30)
+
+    def start_workers(self, count: int) -> None:
+        """Instead of those that run, if any."""
+        self._end("worker")
+        ready = self._directory / "worker-ready"
+        ready.unlink(missing_ok=True)
+        part = self._part("worker", [*_CLI, "worker", "--concurrency", str(count), "--ready-file", str(ready)])
+        part.wait_until(ready.exists, "worker", _READY)
+
+    def start_api(self, **settings: str) -> None:
+        """Instead of the one that runs, if any."""
+        self._end("api")
+        self.port = free_port()
+        self._part("api", [*_CLI, "api", "--port", str(self.port)], **settings).wait_until(self._is_ready, "api", _READY)
+
+    def stop(self) -> None:
+        for name in ("api", "worker", "redis"):
+            self._end(name)
+
+    def connect(self) -> Connection:
+        return Connection(self.port)
+
+    def worker_processes(self) -> list[psutil.Process]:
+        """Those that run tasks: children of the worker."""
+        return [process for process in self._process("worker").children(recursive=True) if process.is_running()]
+
+    def api_process(self) -> psutil.Process:
+        return self._process("api")
+
+    def evict(self, session: Session) -> None:
+        with self.connect() as connection:
+            connection.request("DELETE", f"/sessions/{session.ref}")
+
+    def answer(self, session: Session, path: str) -> Any:
+        """JSON of a dashboard route. Raises AssertionError for anything but 200."""
+        with self.connect() as connection:
+            answer = connection.get(route(session, path))
+        assert answer.status == 200, (path, answer.status, answer.body[:500])
+        return json.loads(answer.body)
+
+    def _part(self, name: str, command: list[str], stdin: bytes | None = None, **settings: str) -> Processes:
+        environment = {
+            "RAY_HISTORY_STORAGE": self._bucket.as_uri(),
+            "RAY_HISTORY_REDIS_URL": self._embedded.url,
+            **{f"RAY_HISTORY_{key.upper()}": value for key, value in settings.items()},
+        }
+        part = self._parts[name] = Processes()
+        part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin, env=environment)
+        return part
+
+    def _end(self, name: str) -> None:
+        if name in self._parts:
+            self._parts.pop(name).end()
+
+    def _is_ready(self) -> bool:
+        try:
+            with self.connect() as connection:
+                return connection.get("/readz").status == 200
+        except OSError:
+            return False
+
+    def _process(self, name: str) -> psutil.Process:
+        (child,) = (child for child in psutil.Process().children() if _is(child, name))
+        return child
+
+
+def _is(process: psutil.Process, part: str) -> bool:
+    command = process.cmdline()
+    return command[1:4] == ["-m", "cli", part]
+
+
+def route(session: Session, path: str) -> str:
+    """A dashboard route of one session, by path."""
+    return f"/sessions/{session.ref}/dashboard/{path}"
+
+
+@contextmanager
+def running(bucket: Path, directory: Path, workers: int) -> Iterator[Server]:
+    """`directory` must be empty: the server's data and logs lie in it."""
+    server = Server(bucket, directory)
+    try:
+        server.start(workers)
+        yield server
+    finally:
+        server.stop()
+
+
+def now_ms() -> float:
+    """On the clock that the load status is written by, too."""
+    return time.time() * 1000
