@@ -67,8 +67,9 @@ bench: $(VENV)/.ready-dev ## run the benchmarks
 bench-quick: $(VENV)/.ready-dev ## run the benchmarks on small data
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-docs: $(VENV)/.ready ## write docs/configuration.md from the settings
+docs: $(VENV)/.ready ## write docs/configuration.md from the settings, docs/metrics.md from the metrics
 	@$(BIN)/ray-history config --reference > docs/configuration.md
+	@$(BIN)/ray-history metrics > docs/metrics.md
 
 lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARGS=--upgrade for the newest)
 	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCK_OPTIONS) $(ARGS) --output-file requirements-dev.lock

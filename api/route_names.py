@@ -22,7 +22,7 @@ class RouteNames:
         self._known = lru_cache(maxsize=4096)(self._find)
 
     def name(self, path: str) -> str:
-        return self._known(path)
+        return str(self._known(path))
 
     def _find(self, path: str) -> str:
         inside = _IN_SESSION.fullmatch(path)

@@ -34,10 +34,11 @@ def medium_session(bench: Bench) -> list[Row]:
     bench.server.start_workers(2)
     floor, two = median(floors), median(run.seconds for run in by_two)
     named = f"{plain.plan.tasks:,} tasks ({plain.events:,} events, {plain.bytes / 1e6:.0f} MB)"
+    gz_named = f"the same from gzip ({packed.disk_bytes / 1e6:.0f} MB)"
     return [
         Row(f"{named}, enter to loaded", two, "s", 3.0, floor=floor, floor_name=_DECODE, details=_details(by_two, floors)),
         Row("the same, one worker process", _seconds(by_one), "s", 5.0, floor=floor, floor_name=_DECODE, details=_details(by_one, floors)),
-        Row(f"the same from gzip ({packed.disk_bytes / 1e6:.0f} MB)", _seconds(gz), "s", 1.3, floor=two, floor_name="plain", details=_details(gz)),
+        Row(gz_named, _seconds(gz), "s", 1.3, floor=two, floor_name="plain", details=_details(gz)),
     ]  # fmt: skip
 
 
@@ -52,11 +53,12 @@ def large_session(bench: Bench) -> list[Row]:
     each, medium_each = (_seconds(runs) / tasks * 1e6 for runs, tasks in ((loads, large.attempts), (before, medium.attempts)))
     named = f"{large.plan.tasks:,} tasks ({large.bytes / 1e9:.2g} GB)"
     rss = max(run.peak_rss for run in loads)
+    memory = {"snapshot": stored, "attempts": large.attempts}
     return [
         Row(f"{named}, time per task attempt", each, "µs", 1.2, floor=medium_each, floor_name=f"{medium.plan.tasks:,} tasks",
             details=_details(loads, floors) | {"medium": _details(before)}),
         Row(f"{named}, peak RSS of any worker process", rss / 1e6, "MB", 600, details={"by_load": [run.peak_rss for run in loads]}),
-        Row(f"{named}, Redis memory per task attempt", stored / large.attempts, "bytes", 300, details={"snapshot": stored, "attempts": large.attempts}),
+        Row(f"{named}, Redis memory per task attempt", stored / large.attempts, "bytes", 300, details=memory),
     ]  # fmt: skip
 
 
@@ -79,9 +81,8 @@ def small_files(bench: Bench) -> list[Row]:
     loads: list[tuple[Load, Load]] = [(_load(bench, small), _load(bench, few)) for _ in range(bench.sizes.rounds)]
     many, large = zip(*loads, strict=True)
     named = f"{small.files:,} event files of {small.bytes / small.files / 1000:.0f} KB"
-    return [
-        Row(named, _seconds(many), "s", 2.0, floor=_seconds(large), floor_name=f"the same in {few.files} files", details=_details(many) | {"few": _details(large)})
-    ]  # fmt: skip
+    details = _details(many) | {"few": _details(large)}
+    return [Row(named, _seconds(many), "s", 2.0, floor=_seconds(large), floor_name=f"the same in {few.files} files", details=details)]
 
 
 def _load(bench: Bench, synthetic: SyntheticSession) -> Load:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -52,7 +52,7 @@ class Report:
 
     command: str
     rows: list[Row] = field(default_factory=list)
-    date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    date: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
 
     def as_json(self) -> dict[str, Any]:
         rows = [asdict(row) | {"ratio": row.ratio, "reached": row.reached} for row in self.rows]

@@ -58,11 +58,11 @@ class Server:
         part = self._part("worker", [*_CLI, "worker", "--concurrency", str(count), "--ready-file", str(ready)])
         part.wait_until(ready.exists, "worker", _READY)
 
-    def start_api(self, **settings: str) -> None:
+    def start_api(self) -> None:
         """Instead of the one that runs, if any."""
         self._end("api")
         self.port = free_port()
-        self._part("api", [*_CLI, "api", "--port", str(self.port)], **settings).wait_until(self._is_ready, "api", _READY)
+        self._part("api", [*_CLI, "api", "--port", str(self.port)]).wait_until(self._is_ready, "api", _READY)
 
     def stop(self) -> None:
         for name in ("api", "worker", "redis"):
@@ -89,12 +89,8 @@ class Server:
         assert answer.status == 200, (path, answer.status, answer.body[:500])
         return json.loads(answer.body)
 
-    def _part(self, name: str, command: list[str], stdin: bytes | None = None, **settings: str) -> Processes:
-        environment = {
-            "RAY_HISTORY_STORAGE": self._bucket.as_uri(),
-            "RAY_HISTORY_REDIS_URL": self._embedded.url,
-            **{f"RAY_HISTORY_{key.upper()}": value for key, value in settings.items()},
-        }
+    def _part(self, name: str, command: list[str], stdin: bytes | None = None) -> Processes:
+        environment = {"RAY_HISTORY_STORAGE": self._bucket.as_uri(), "RAY_HISTORY_REDIS_URL": self._embedded.url}
         part = self._parts[name] = Processes()
         part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin, env=environment)
         return part
@@ -116,7 +112,7 @@ class Server:
 
 
 def _is(process: psutil.Process, part: str) -> bool:
-    command = process.cmdline()
+    command: list[str] = process.cmdline()
     return command[1:4] == ["-m", "cli", part]
 
 

@@ -9,6 +9,8 @@ import traceback
 import typer
 
 from cli import configuration, dashboard, serve, server_sessions
+from cli.flower import flower
+from cli.metrics_reference import metrics
 from cli.up import up
 from cli.version import version
 from shared.errors import HistoryError
@@ -24,12 +26,14 @@ app = typer.Typer(
 app.command()(up)
 app.command("api")(serve.api)
 app.command("worker")(serve.worker)
+app.command("flower")(flower)
 app.command("sessions")(server_sessions.sessions)
 app.command("status")(server_sessions.status)
 app.command("load")(server_sessions.load)
 app.command("evict")(server_sessions.evict)
 app.add_typer(dashboard.app, name="dashboard")
 app.command("config")(configuration.config)
+app.command("metrics")(metrics)
 app.command("version")(version)
 
 

@@ -65,7 +65,9 @@ def _serve(settings: Settings, host: str, port: int, processes: int) -> None:
 
 
 # glibc: ask for huge pages, and keep freed memory for the next block. Faulting pages in anew costs a third of a load.
-_TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=536870912:glibc.malloc.mmap_threshold=536870912:glibc.malloc.top_pad=67108864"
+_TUNABLES = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=536870912:glibc.malloc.mmap_threshold=536870912:glibc.malloc.top_pad=67108864"
+)
 
 
 # Set, with this process' id, once it has been started again.

@@ -93,9 +93,7 @@ PHASE_SECONDS = _histogram(
     who="worker",
     buckets=_LONG,
 )
-QUEUE_WAIT = _histogram(
-    "queue_wait_seconds", "Time from the claim to the first work on the load, in seconds.", who="worker", buckets=_LONG
-)
+QUEUE_WAIT = _histogram("queue_wait_seconds", "Time from the claim to the first work on the load, in seconds.", who="worker", buckets=_LONG)
 TAKEOVERS = _counter(
     "takeovers_total",
     "Loads that were begun again because who had them was lost: by the next visit after the claim's lease ran out (api), or by the worker "

@@ -1,6 +1,6 @@
 """Where the processes of one API or worker keep their metrics so that one page adds them up.
 
-prometheus_client decides when it is imported whether values lie in files: `share_between_processes` is for processes that are started later.
+prometheus_client decides when it is imported whether values lie in files: `share_between_processes` is for processes started later.
 """
 
 from __future__ import annotations

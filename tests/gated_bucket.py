@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -106,6 +107,21 @@ class GatedBucket:
         """Every request whose path or prefix contains `part` fails."""
         with self._ruled(lambda _, path: fault if part in unquote(path) else None):
             yield
+
+    @contextmanager
+    def shaken(self, share: float, faults: tuple[Fault, ...] = ("500", "503", "reset", "truncate")) -> Iterator[Counter[str]]:
+        """This share of all requests is broken, one way or another; counts them by fault."""
+        dice, seen = random.Random(11), Counter[str]()
+
+        def rule(method: str, path: str) -> Fault | None:
+            if dice.random() >= share:
+                return None
+            fault = dice.choice(faults)
+            seen[fault] += 1
+            return fault
+
+        with self._ruled(rule):
+            yield seen
 
     @contextmanager
     def _ruled(self, rule: Rule) -> Iterator[None]:

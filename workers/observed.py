@@ -38,7 +38,9 @@ def _end(task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
 
 
 def serve(settings: WorkerSettings) -> None:
-    """Start the worker's own server with the worker, if it has a port. Raises SettingsError for one that is taken."""
+    """Count tasks, and start the worker's own server with the worker, if it has a port. Raises SettingsError for one that is taken."""
+    task_prerun.connect(_begin)
+    task_postrun.connect(_end)
     if not settings.worker_port:
         return
     state = WorkerState()

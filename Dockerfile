@@ -1,0 +1,52 @@
+# One image for all processes; the command says which: api (the default), worker, flower.
+#     docker build -t ray-history-server .
+#     docker run -e RAY_HISTORY_STORAGE=s3://bucket -e RAY_HISTORY_REDIS_URL=redis://... -p 8080:8080 ray-history-server
+# There are no absolute paths in RUN lines but those of the variables: tests/integration/test_image.py runs this very file
+# without a container engine.
+ARG PYTHON=3.11-slim-bookworm
+
+FROM python:${PYTHON} AS build
+ENV APP=/app SOURCE=/source PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /source
+RUN python3 -m venv "$APP"
+COPY requirements.lock ./
+RUN "$APP/bin/pip" install --quiet --require-hashes --requirement requirements.lock
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY api api
+COPY cli cli
+COPY shared shared
+COPY workers workers
+RUN "$APP/bin/pip" install --quiet --no-deps --no-build-isolation . \
+ && "$APP/bin/pip" uninstall --quiet --yes pip hatchling \
+ && "$APP/bin/python" -m compileall -q -j 0 "$APP/lib"
+
+# The Ray dashboard's own pages, of one version of Ray: docker build --build-arg RAY_VERSION=2.60.0. Empty: without them.
+FROM build AS pages
+ARG RAY_VERSION=
+ENV PAGES=/pages
+RUN mkdir -p "$PAGES" \
+ && if [ -n "$RAY_VERSION" ]; then "$APP/bin/ray-history" dashboard fetch "$RAY_VERSION" --directory "$PAGES" && ln -s "$RAY_VERSION" "$PAGES/current"; fi
+
+FROM python:${PYTHON} AS runtime
+ENV APP=/app PAGES=/pages PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+COPY --from=build /app /app
+COPY --from=pages /pages /pages
+# What is written at run time goes below /tmp: the root file system may be read-only.
+ENV RAY_HISTORY_HOST=0.0.0.0 RAY_HISTORY_PORT=8080 RAY_HISTORY_WORKER_HOST=0.0.0.0 RAY_HISTORY_WORKER_PORT=8081 \
+    RAY_HISTORY_FLOWER_HOST=0.0.0.0 RAY_HISTORY_FLOWER_PORT=5555 RAY_HISTORY_LOG_FORMAT=json
+WORKDIR /tmp
+USER 10001:10001
+EXPOSE 8080 8081 5555
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["ray-history", "health"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["ray-history"]
+CMD ["api"]
+
+# For compose.yaml: puts the bundled recorded sessions into an S3-compatible store.
+FROM runtime AS recorded
+ENV DATA=/recorded
+COPY tests/data/recorded.py tests/data/recorded.tar.xz deploy/fill_bucket.py /recorded/
+ENTRYPOINT ["python3", "/recorded/fill_bucket.py"]
+CMD []
+
+FROM runtime
