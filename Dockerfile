@@ -6,38 +6,41 @@
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
-ENV APP=/app SOURCE=/source PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV VENV=/app PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
-RUN python3 -m venv "$APP"
+RUN python3 -m venv "$VENV"
 COPY requirements.lock ./
-RUN "$APP/bin/pip" install --quiet --require-hashes --requirement requirements.lock
+RUN "$VENV/bin/pip" install --quiet --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY api api
 COPY cli cli
 COPY shared shared
 COPY workers workers
-RUN "$APP/bin/pip" install --quiet --no-deps --no-build-isolation . \
- && "$APP/bin/pip" uninstall --quiet --yes pip hatchling \
- && "$APP/bin/python" -m compileall -q -j 0 "$APP/lib"
+RUN "$VENV/bin/pip" install --quiet --no-deps --no-build-isolation .
 
 # The Ray dashboard's own pages, of one version of Ray: docker build --build-arg RAY_VERSION=2.60.0. Empty: without them.
 FROM build AS pages
 ARG RAY_VERSION=
 ENV PAGES=/pages
 RUN mkdir -p "$PAGES" \
- && if [ -n "$RAY_VERSION" ]; then "$APP/bin/ray-history" dashboard fetch "$RAY_VERSION" --directory "$PAGES" && ln -s "$RAY_VERSION" "$PAGES/current"; fi
+ && if [ -n "$RAY_VERSION" ]; then "$VENV/bin/ray-history" dashboard fetch "$RAY_VERSION" --directory "$PAGES" && ln -s "$RAY_VERSION" "$PAGES/current"; fi
+
+FROM build AS app
+RUN "$VENV/bin/pip" uninstall --quiet --yes hatchling pip && "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib"
 
 FROM python:${PYTHON} AS runtime
-ENV APP=/app PAGES=/pages PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
-COPY --from=build /app /app
+ENV VENV=/app PAGES=/pages PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+COPY --from=app /app /app
 COPY --from=pages /pages /pages
 # What is written at run time goes below /tmp: the root file system may be read-only.
 ENV RAY_HISTORY_HOST=0.0.0.0 RAY_HISTORY_PORT=8080 RAY_HISTORY_WORKER_HOST=0.0.0.0 RAY_HISTORY_WORKER_PORT=8081 \
-    RAY_HISTORY_FLOWER_HOST=0.0.0.0 RAY_HISTORY_FLOWER_PORT=5555 RAY_HISTORY_LOG_FORMAT=json
+    RAY_HISTORY_FLOWER_HOST=0.0.0.0 RAY_HISTORY_FLOWER_PORT=5555 RAY_HISTORY_LOG_FORMAT=json \
+    RAY_HISTORY_DASHBOARD_DIR=/pages/current HEALTH_URL=http://127.0.0.1:8080/livez
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8080 8081 5555
-HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["ray-history", "health"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
+    CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(os.environ['HEALTH_URL'], timeout=5)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["ray-history"]
 CMD ["api"]

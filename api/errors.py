@@ -24,6 +24,7 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.SessionIsLive: 409,
     errors.StaleGeneration: 409,
     errors.SnapshotTooLarge: 507,
+    errors.NoRoom: 507,
     errors.StorageUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.KubernetesUnavailable: 503,

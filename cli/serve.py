@@ -82,7 +82,7 @@ def _prepare() -> None:
     if sys.platform == "linux":
         os.environ.setdefault("GLIBC_TUNABLES", _TUNABLES)
     metrics_files.share_between_processes()
-    os.execv(sys.executable, [sys.executable, "-m", "cli", *sys.argv[1:]])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "cli", *sys.argv[1:]])  # noqa: S606
 
 
 def worker(

@@ -89,6 +89,13 @@ class SnapshotTooLarge(HistoryError):
     code = "snapshot_too_large"
 
 
+class NoRoom(HistoryError):
+    """The byte budget is taken by snapshots that are in use."""
+
+    code = "no_room"
+    retryable = True
+
+
 class LoadFailed(HistoryError):
     """The session's last load failed and may not be tried again yet."""
 

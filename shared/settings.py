@@ -83,7 +83,7 @@ class LoadSettings(_Concern):
     snapshot_grace: Seconds = Field(60.0, description="A replaced snapshot stays readable this long, in seconds.")
     snapshot_budget: Bytes = Field(2048 * _MIB, description="Bytes that all snapshots together may take in Redis.")
     part_bytes: Bytes = Field(32 * _MIB, description="Event bytes (unpacked) that one part of a parallel load reads.")
-    range_tasks: int = Field(10_000, ge=1000, description="Task attempts that one merge range aims at.")
+    range_tasks: int = Field(10_000, ge=1, description="Task attempts that one merge range aims at.")
 
 
 class ApiSettings(_Concern):

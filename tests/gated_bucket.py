@@ -38,7 +38,9 @@ class GatedBucket:
     def storage(self) -> dict[str, object]:
         """Settings by the name of their variable, without its prefix."""
         given = self._store.settings().model_dump(exclude_defaults=True, exclude={"storage_timeout"})
-        settings = {name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else value for name, value in given.items()}
+        settings = {
+            name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else value for name, value in given.items()
+        }
         return settings | {"STORAGE_ENDPOINT": self._proxy.endpoint}
 
     def add(self, cluster: str, session: str, *, logs: bool = False, changed: Callable[[str, bytes], bytes | None] | None = None) -> str:
@@ -103,9 +105,9 @@ class GatedBucket:
                 gate.open.set()
 
     @contextmanager
-    def failing(self, fault: Fault, part: str = "") -> Iterator[None]:
-        """Every request whose path or prefix contains `part` fails."""
-        with self._ruled(lambda _, path: fault if part in unquote(path) else None):
+    def failing(self, fault: Fault, part: str = "", *, match: Callable[[str], bool] = lambda _: True) -> Iterator[None]:
+        """Every request fails whose path (query included) contains `part` and does `match`."""
+        with self._ruled(lambda _, path: fault if part in unquote(path) and match(path) else None):
             yield
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Our own servers as real processes on loopback: Redis and its kin, API processes, workers. What they say lies in a directory of the test's."""
+"""Our own servers as real processes on loopback: Redis and its kin, API processes, workers. Each logs to a directory of the test's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 from redis import Redis
@@ -34,12 +34,12 @@ QUICK: dict[str, object] = {
     "SNAPSHOT_GRACE": 5,
     "CATALOGUE_MAX_AGE": 0,
     "DASHBOARD_WAIT": 5,
-    "STORAGE_TIMEOUT": 10,
+    "STORAGE_TIMEOUT": 4,
     "REDIS_TIMEOUT": 3,
     "LOG_FORMAT": "json",
 }
 # Celery's queue and bindings; its results must have a TTL like everything else.
-_WITHOUT_TTL = (keys.INDEX, keys.SIZES, "rhs:celery:_kombu", "rhs:celery:unacked", "rhs:celery:ray-history")
+_WITHOUT_TTL = (keys.INDEX, keys.SIZES, "rhs:celery:_kombu", "rhs:celery:unacked", "rhs:celery:ray-history.")
 
 
 def redis_binaries() -> dict[str, str]:
@@ -88,16 +88,14 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(30)
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             self.signal(signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
 
 class RedisServer:
     """One server of the matrix. `stop` and `start` again keep its port and, as in production, its data."""
 
-    running: set[RedisServer] = set()
+    running: ClassVar[set[RedisServer]] = set()
 
     def __init__(self, binary: str, directory: Path) -> None:
         self._binary = binary
@@ -203,6 +201,16 @@ class Deployment:
         child = Child(f"{name}-{len(self._children)}", [sys.executable, "-m", "cli", *arguments], self._directory, environment)
         self._children.append(child)
         return child
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """What is started inside is killed at its end: for tests that share the rest."""
+        before = len(self._children)
+        try:
+            yield
+        finally:
+            for child in self._children[before:]:
+                child.kill()
 
     def said(self, name: str = "") -> str:
         """What all processes, or those whose name begins so, have logged."""

@@ -119,7 +119,7 @@ class LoadRun:
         return self._progress.losses()
 
     def put(self, fields: Mapping[str, bytes]) -> None:
-        """Write fields of the snapshot. Raises SnapshotTooLarge before anything is written that does not fit."""
+        """Write fields of the snapshot. Raises SnapshotTooLarge or NoRoom before anything is written that does not fit."""
         self.check()
         if fields:
             size = sum(len(name) + len(data) for name, data in fields.items())

@@ -73,6 +73,8 @@ class WorkerClaims:
 
     def __init__(self, redis: Redis, settings: LoadSettings) -> None:
         self._settings = settings
+        # Attempts count for as long as a claim may outlast its worker, and for somebody to come after it.
+        self._remembered_ms = _ms(max(settings.retry_after_failure, 2 * settings.queue_lease) + settings.lease * settings.load_attempts)
         self._start = redis.register_script(scripts.START)
         self._renew = redis.register_script(scripts.RENEW)
         self._publish = redis.register_script(scripts.PUBLISH)
@@ -84,15 +86,14 @@ class WorkerClaims:
 
         `again`: this very message was begun before, by a worker that was lost or to whom Redis was.
         """
-        s = self._settings
-        kept = max(s.retry_after_failure, s.queue_lease + s.lease * s.load_attempts)
+        arguments = [generation, _ms(self._settings.lease), self._remembered_ms, int(again)]
         with redis_errors():
-            return int(self._start([keys.of_session(session_key)], [generation, _ms(s.lease), _ms(kept), int(again)]))
+            return int(self._start([keys.of_session(session_key)], arguments))
 
     def renew(self, session_key: str, generation: str, seconds: float) -> bool:
         """Make the claim, and what was written under it, last `seconds` from now. False when the claim is lost."""
         with redis_errors():
-            return bool(self._renew([keys.of_session(session_key)], [generation, _ms(seconds)]))
+            return bool(self._renew([keys.of_session(session_key)], [generation, _ms(seconds), self._remembered_ms]))
 
     def publish(self, session_key: str, generation: str, *, complete: bool) -> str | None:
         """Flip the loaded marker. The former generation ("" if none), which stays readable for a while; None when the claim is lost."""

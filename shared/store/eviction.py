@@ -9,7 +9,7 @@ from typing import cast
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from shared.errors import SnapshotTooLarge
+from shared.errors import NoRoom, SnapshotTooLarge
 from shared.metrics import EVICTIONS
 from shared.settings import LoadSettings
 from shared.store import keys
@@ -29,7 +29,7 @@ class Budget:
         self._settings = settings
 
     def add(self, session_key: str, generation: str, size: int) -> None:
-        """Count bytes before they are written, and make room for them. Raises SnapshotTooLarge when there is none to make."""
+        """Count bytes before they are written, and make room for them. Raises SnapshotTooLarge, or NoRoom when there is none to make."""
         member = keys.member(session_key, generation)
         with redis_errors():
             pipe = self._redis.pipeline()
@@ -42,7 +42,7 @@ class Budget:
             raise SnapshotTooLarge(f"its snapshot needs more than the {budget} bytes of RAY_HISTORY_SNAPSHOT_BUDGET")
         total = sum(map(int, sizes))
         if total > budget and self._evict(total - budget, member) > 0:
-            raise SnapshotTooLarge(f"RAY_HISTORY_SNAPSHOT_BUDGET ({budget} bytes) is taken by snapshots in use")
+            raise NoRoom(f"RAY_HISTORY_SNAPSHOT_BUDGET ({budget} bytes) is taken by snapshots in use")
 
     def give_back(self, session_key: str, generation: str, size: int) -> None:
         """Bytes that were counted by a step that is done again."""

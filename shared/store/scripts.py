@@ -69,11 +69,12 @@ START = (
 local gen, status = ARGV[1], S .. 'status'
 local claim, state = redis.call('GET', S .. 'claim'), mine(gen) and redis.call('HGET', status, 'state')
 if claim ~= gen then
-  -- It waited longer in the queue than its claim lasted, and nobody has asked since.
-  if claim or state ~= 'queued' then return 0 end
-elseif (state == 'loading' and ARGV[4] ~= '1') or redis.call('HEXISTS', S .. 'w:' .. gen, 'handed_over') == 1 then
+  -- It waited longer in the queue than its claim lasted, or its worker was lost; and nobody has asked since.
+  if claim or not (state == 'queued' or (state == 'loading' and ARGV[4] == '1')) then return 0 end
+elseif state == 'loading' and ARGV[4] ~= '1' then
   return 0
 end
+if redis.call('HEXISTS', S .. 'w:' .. gen, 'handed_over') == 1 then return 0 end
 redis.call('SET', S .. 'claim', gen, 'PX', ARGV[2])
 redis.call('UNLINK', S .. 'g:' .. gen, S .. 'p:' .. gen, S .. 'w:' .. gen)
 local attempt = redis.call('INCR', S .. 'attempts')
@@ -83,7 +84,7 @@ return attempt
 """
 )
 
-# ARGV: gen, lease. Never shortens. -> 1, or 0: the claim is lost
+# ARGV: gen, lease, how long attempts are remembered. Never shortens. -> 1, or 0: the claim is lost
 RENEW = (
     _COMMON
     + """
@@ -91,6 +92,7 @@ if not claimed(ARGV[1]) then return 0 end
 for _, key in ipairs({'claim', 'g:' .. ARGV[1], 'p:' .. ARGV[1], 'w:' .. ARGV[1]}) do
   if redis.call('PTTL', S .. key) < tonumber(ARGV[2]) then redis.call('PEXPIRE', S .. key, ARGV[2]) end
 end
+redis.call('PEXPIRE', S .. 'attempts', ARGV[3])
 return 1
 """
 )

@@ -47,11 +47,29 @@ def database() -> Iterator[count[int]]:
     return count(1)
 
 
+@pytest.fixture(scope="module")
+def settings() -> dict[str, object]:
+    """What a module's own deployment sets otherwise: overridden there."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def module_deployment(
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: RedisServer,
+    bucket: GatedBucket,
+    database: count[int],
+    settings: dict[str, object],
+) -> Iterator[tuple[Deployment, Api]]:
+    with deployment(tmp_path_factory.mktemp("own"), redis_server, bucket.storage, next(database), **settings) as whole:
+        yield whole, whole.api()
+
+
 @pytest.fixture
-def apart(tmp_path: Path, redis_server: RedisServer, bucket: GatedBucket, database: count[int]) -> Iterator[Deployment]:
-    """A deployment of the test's own, with nothing in it yet."""
-    with deployment(tmp_path, redis_server, bucket.storage, next(database) % 15 + 1) as whole:
-        yield whole
+def own(module_deployment: tuple[Deployment, Api]) -> Iterator[tuple[Deployment, Api]]:
+    """A deployment and its API process, of the module's own; without workers: each test starts, and loses, its own."""
+    with module_deployment[0].borrowed():
+        yield module_deployment
 
 
 @pytest.fixture

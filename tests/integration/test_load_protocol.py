@@ -31,7 +31,8 @@ def test_entering_is_202_until_loaded_then_200(running: Running, bucket: GatedBu
         assert gate.reached.wait(10)
         record = api.get(first.headers["location"])
         assert record.json()["state"] == "loading"
-        assert record.headers["retry-after"] and record.headers["cache-control"] == "no-store"
+        assert record.headers["retry-after"]
+        assert record.headers["cache-control"] == "no-store"
         assert record.json()["progress"]["files_total"] == 57
         gate.open.set()
         wait_until(lambda: api.get(f"/enter_cluster/{ref}").status_code == 200, "loaded")
@@ -40,9 +41,14 @@ def test_entering_is_202_until_loaded_then_200(running: Running, bucket: GatedBu
     assert second.json() == {"result": "success", "name": cluster, "namespace": "test", "session": session}
     assert {cookie.name for cookie in second.cookies.jar} == COOKIES
     for header in second.headers.get_list("set-cookie"):
-        assert "Path=/" in header and "HttpOnly" in header and "SameSite=Lax" in header and "Max-Age=600" in header
+        assert "Path=/" in header
+        assert "HttpOnly" in header
+        assert "SameSite=Lax" in header
+        assert "Max-Age=600" in header
     status = api.get(f"/sessions/{ref}").json()
-    assert status["state"] == "loaded" and status["complete"] is True and status["error"] is None
+    assert status["state"] == "loaded"
+    assert status["complete"] is True
+    assert status["error"] is None
     assert status["progress"] | {"phase": ""} == {
         "files_total": 57,
         "files_read": 57,
@@ -52,7 +58,9 @@ def test_entering_is_202_until_loaded_then_200(running: Running, bucket: GatedBu
         "events": 2172,
         "phase": "",
     }
-    assert status["losses"] == [] and status["events_skipped"] == 0 and status["attempt"] == 1
+    assert status["losses"] == []
+    assert status["events_skipped"] == 0
+    assert status["attempt"] == 1
     assert status["queued_at"] <= status["started_at"] <= status["finished_at"] < status["expires_at"]
 
 

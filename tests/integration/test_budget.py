@@ -1,0 +1,87 @@
+"""The byte budget over all snapshots: least recently used goes first, what is in use stays, what can't fit is refused before it is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gated_bucket import GatedBucket
+from tests.integration.conftest import RICH, SMALL
+from tests.servers import Api, Deployment
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, object]:
+    return {"SNAPSHOT_GRACE": 0.3}
+
+
+@pytest.fixture
+def size(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> int:
+    """Bytes of a small session's snapshot; nothing is loaded when it is known."""
+    whole, api = own
+    with whole.borrowed():
+        whole.worker()
+        with whole.redis.client(whole.database) as redis:
+            redis.flushdb()
+            api.load(bucket.add(f"{cluster}s", SMALL))
+            (found,) = redis.hvals("rhs:sizes")
+            (name,) = redis.scan_iter("*:g:*")
+            written = sum(len(field) + len(value) for field, value in redis.hgetall(name).items())
+            assert int(found) == written
+            redis.flushdb()
+    return int(found)
+
+
+def test_the_least_recently_used_snapshot_goes_first(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int) -> None:
+    whole, api = own
+    whole.worker(SNAPSHOT_BUDGET=size * 5 // 2)
+    first, second, third = (bucket.add(f"{cluster}{name}", SMALL) for name in "abc")
+    api.load(first)
+    api.load(second)
+    assert api.tasks(first).status_code == 200, "first was used after second"
+    with whole.redis.client(whole.database) as redis:
+        wait_until(lambda: _unused(redis, 400), "nothing is in use any more")
+        api.load(third)
+        assert [api.state(ref) for ref in (first, second, third)] == ["loaded", "absent", "loaded"]
+        assert sum(map(int, redis.hvals("rhs:sizes"))) <= size * 5 // 2
+    assert api.tasks(second).status_code == 200, "it is loaded again when somebody asks"
+
+
+def test_a_session_larger_than_the_budget_is_refused_before_it_fills_redis(
+    own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int
+) -> None:
+    whole, api = own
+    whole.worker(SNAPSHOT_BUDGET=size * 5 // 4)
+    small, large = bucket.add(f"{cluster}a", SMALL), bucket.add(f"{cluster}b", RICH)
+    api.load(small)
+    api.get(f"/enter_cluster/{large}")
+    wait_until(lambda: api.state(large) == "failed", "refused")
+    error = api.get(f"/sessions/{large}").json()["error"]
+    assert error["code"] == "snapshot_too_large"
+    assert "RAY_HISTORY_SNAPSHOT_BUDGET" in error["message"]
+    refused = api.get(f"/enter_cluster/{large}")
+    assert (refused.status_code, refused.json()["cause"]) == (503, "snapshot_too_large")
+    with whole.redis.client(whole.database) as redis:
+        assert not list(redis.scan_iter(f"*{cluster}b*:g:*"))
+        assert sum(map(int, redis.hvals("rhs:sizes"))) <= size
+    assert api.state(small) == "loaded", "what fits was evicted for what does not"
+
+
+def test_a_snapshot_in_use_is_not_evicted(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int) -> None:
+    whole, api = own
+    whole.worker(SNAPSHOT_BUDGET=size * 5 // 4, SNAPSHOT_GRACE=600)
+    first, second = bucket.add(f"{cluster}a", SMALL), bucket.add(f"{cluster}b", SMALL)
+    api.load(first)
+    api.get(f"/enter_cluster/{second}")
+    wait_until(lambda: api.state(second) == "failed", "refused")
+    error = api.get(f"/sessions/{second}").json()["error"]
+    assert (error["code"], error["retryable"]) == ("no_room", True)
+    assert api.state(first) == "loaded"
+    assert api.tasks(first).status_code == 200
+
+
+def _unused(redis: object, ms: int) -> bool:
+    """Was everything last used so long ago?"""
+    seconds, micro = redis.time()  # type: ignore[attr-defined]
+    used = [score for _, score in redis.zrange("rhs:index", 0, -1, withscores=True)]  # type: ignore[attr-defined]
+    return max(used) < seconds * 1000 + micro / 1000 - ms

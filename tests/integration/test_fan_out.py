@@ -1,0 +1,141 @@
+"""Large sessions: many tasks on several workers give what one task gives, and outlive the loss of workers in the middle."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from tests.gated_bucket import GatedBucket
+from tests.integration.conftest import RICH, SMALL, Running
+from tests.servers import Api, Deployment
+from tests.waiting import wait_until
+
+PATHS = (
+    "api/v0/tasks?detail=1&limit=10000&exclude_driver=false",
+    "api/v0/tasks?limit=7",
+    "api/v0/tasks?detail=1&limit=10000&filter_keys=state&filter_predicates=%3D&filter_values=FAILED",
+    "api/v0/tasks/summarize",
+    "api/v0/tasks/summarize?filter_keys=job_id&filter_predicates=%3D&filter_values=03000000",
+    "api/v0/tasks/summarize?summary_by=lineage&filter_keys=job_id&filter_predicates=%3D&filter_values=03000000",
+    "api/v0/tasks/timeline",
+    "api/v0/actors?detail=1&limit=10000",
+    "api/v0/nodes?detail=1",
+    "api/v0/workers?detail=1&limit=10000",
+    "logical/actors",
+    "nodes?view=summary",
+    "api/jobs/",
+    "events",
+)
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, object]:
+    """Parts of about four files, ranges of about fifty tasks."""
+    return {"PART_BYTES": 150_000, "RANGE_TASKS": 50}
+
+
+def _answers(api: Api, ref: str) -> dict[str, object]:
+    found = {path: api.get(f"/sessions/{ref}/dashboard/{path}") for path in PATHS}
+    assert {answer.status_code for answer in found.values()} == {200}
+    return {path: answer.json() for path, answer in found.items()}
+
+
+def test_answers_and_progress_are_those_of_a_load_in_one_task(
+    own: tuple[Deployment, Api], running: Running, bucket: GatedBucket, cluster: str
+) -> None:
+    ref = bucket.add(cluster, RICH)
+    whole, api = own
+    worker = whole.worker(2)
+    parallel, alone = api.load(ref), running.api.load(ref)
+    assert worker.said.count("ray_history.parse_part[") > 5
+    assert worker.said.count("ray_history.merge_range[") > 5
+    for field in ("progress", "losses", "events_skipped", "attempt", "complete"):
+        assert parallel[field] == alone[field], field
+    expected = _answers(running.api, ref)
+    for path, answer in _answers(api, ref).items():
+        assert answer == expected[path], path
+    with whole.redis.client(whole.database) as redis:
+        assert not list(redis.scan_iter(f"*{cluster}*:w:*")), "intermediate records outlive the load"
+
+
+def test_a_child_that_is_killed_in_a_part_costs_only_that_part(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, RICH)
+    whole, api = own
+    worker = whole.worker()
+    api.load(ref)
+    expected, files = api.tasks(ref).json(), bucket.events_of(ref)
+    api.client.delete(f"/sessions/{ref}")
+    with bucket.closed(ref, match=lambda key: key.endswith(files[30])) as gate:
+        api.get(f"/enter_cluster/{ref}")
+        assert gate.reached.wait(20)
+        (child,) = psutil.Process(worker.process.pid).children()
+        child.kill()
+    record = api.load(ref)
+    assert record["attempt"] == 1
+    assert record["progress"] | {"phase": ""} == {
+        "files_total": 57,
+        "files_read": 57,
+        "files_failed": 0,
+        "bytes_total": 1750932,
+        "bytes_read": 1750932,
+        "events": 2172,
+        "phase": "",
+    }
+    assert api.tasks(ref).json() == expected
+    assert sum(bucket.event_reads(ref).values()) < 57 * 2 + 20, "more than one part was read again"
+
+
+def test_a_worker_that_is_killed_in_a_part_is_taken_over(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, RICH)
+    whole, api = own
+    worker = whole.worker()
+    with bucket.closed(ref) as gate:
+        api.get(f"/enter_cluster/{ref}")
+        assert gate.reached.wait(20)
+        worker.kill()
+    whole.worker(2)
+    record = api.load(ref)
+    assert record["attempt"] == 2
+    assert record["progress"]["files_read"] == 57
+    assert api.tasks(ref).json()["data"]["result"]["total"] == 329
+
+
+def test_eviction_ends_all_parts(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, RICH)
+    whole, api = own
+    worker = whole.worker(2)
+    with bucket.closed(ref) as gate:
+        api.get(f"/enter_cluster/{ref}")
+        assert gate.reached.wait(20)
+        api.client.delete(f"/sessions/{ref}")
+    wait_until(lambda: "ray_history.publish[" in worker.said and "load given up" in worker.said, "all steps have passed")
+    assert api.state(ref) == "absent"
+    with whole.redis.client(whole.database) as redis:
+        assert not list(redis.scan_iter(f"*{cluster}*loaded"))
+
+
+def test_a_load_under_way_ends_before_another_begins(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    large, small = bucket.add(cluster, RICH), bucket.add(f"{cluster}x", SMALL)
+    whole, api = own
+    whole.worker()
+    with bucket.closed(large) as gate:
+        api.get(f"/enter_cluster/{large}")
+        assert gate.reached.wait(20)
+        api.get(f"/enter_cluster/{small}")
+    records = [api.load(small), api.load(large)]
+    assert records[1]["finished_at"] <= records[0]["started_at"]
+
+
+def test_a_part_that_cannot_be_read_is_named(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, RICH)
+    whole, api = own
+    whole.worker(2)
+    api.load(ref)
+    lost = bucket.events_of(ref)[20].partition("/history/")[2]
+    api.client.delete(f"/sessions/{ref}")
+    with bucket.failing("503", lost):
+        record = api.load(ref)
+    assert record["complete"] is False
+    assert [loss["file"] for loss in record["losses"]] == [lost]
+    assert record["progress"]["files_read"] == 56
+    assert lost in api.tasks(ref).json()["data"]["result"]["partial_failure_warning"]

@@ -1,0 +1,143 @@
+"""What can't be read: files that are damaged or refused, bad lines, a bucket that is away. Partial is said; an outage is no empty session."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gated_bucket import GatedBucket
+from tests.integration.conftest import SMALL, Running
+from tests.servers import Api, Deployment
+from tests.waiting import wait_until
+
+PACKED = "19-08-07"
+
+
+def _warning(api: Api, ref: str, resource: str = "tasks") -> str:
+    return str(api.get(f"/sessions/{ref}/dashboard/api/v0/{resource}").json()["data"]["result"]["partial_failure_warning"])
+
+
+def test_a_damaged_file_is_named_and_what_came_before_the_damage_is_kept(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    good: dict[str, bytes] = {}
+
+    def damaged(key: str, content: bytes) -> bytes:
+        if "/job_events/" in key and key.endswith(".gz") and not good:
+            good[key] = content
+            return content[: len(content) * 2 // 3]
+        return content
+
+    ref = bucket.add(cluster, PACKED, changed=damaged)
+    ((key, content),) = good.items()
+    record = running.api.load(ref)
+    assert record["complete"] is False
+    assert record["progress"]["files_failed"] == 1
+    (loss,) = record["losses"]
+    assert loss["file"].endswith(f"/{cluster}/{ref.split('/')[3]}/{key}")
+    assert loss["code"] == "bad_gzip"
+    for resource in ("tasks", "actors", "nodes"):
+        assert loss["file"] in _warning(running.api, ref, resource)
+    partial = running.api.tasks(ref).json()["data"]["result"]["total"]
+    assert partial > 0
+
+    # The collector sends it again: a later visit is served what there is, and has the session loaded in the background.
+    bucket.put(ref, key, content)
+    wait_until(lambda: running.api.get(f"/enter_cluster/{ref}").status_code == 200 and _is_complete(running.api, ref), "loaded anew", 20)
+    # A process may take a generation for current a second longer.
+    wait_until(lambda: _warning(running.api, ref) == "", "the new snapshot is served", 5)
+    whole = running.api.tasks(ref).json()["data"]["result"]["total"]
+    assert whole > partial
+    assert running.api.get(f"/sessions/{ref}").json()["progress"]["events"] == 273
+
+
+def _is_complete(api: Api, ref: str) -> bool:
+    record = api.get(f"/sessions/{ref}").json()
+    assert record["state"] == "loaded", "a partial snapshot is served while it is loaded anew"
+    return bool(record["complete"])
+
+
+def test_bad_lines_are_counted_and_cost_nothing_else(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    spoiled: list[str] = []
+
+    def spoil(key: str, content: bytes) -> bytes:
+        if "/job_events/" in key and not spoiled:
+            spoiled.append(key)
+            bad = [b"{", b"not JSON", b'{"eventType":"TASK_LIFECYCLE_EVENT"}', b'{"eventType":"NEVER_SEEN_EVENT"}', b"\xff\xfe", b"[]", b"7"]
+            return b"\n".join([*bad, content.rstrip(b"\n"), content.split(b"\n")[0][:50]])
+        return content
+
+    good, spoilt = bucket.add(cluster, SMALL), bucket.add(f"{cluster}x", SMALL, changed=spoil)
+    expected, record = running.api.load(good), running.api.load(spoilt)
+    assert record["complete"] is True
+    assert record["losses"] == []
+    assert record["events_skipped"] == 8
+    assert record["progress"]["events"] == expected["progress"]["events"]
+    assert running.api.tasks(spoilt).json() == running.api.tasks(good).json()
+
+
+def test_an_unreadable_file_is_a_loss_by_name(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, SMALL)
+    running.api.load(ref)
+    lost = bucket.events_of(ref)[0].partition("/history/")[2]
+    running.api.client.delete(f"/sessions/{ref}")
+    with bucket.failing("500", lost):
+        record = running.api.load(ref)
+        assert (record["complete"], [loss["code"] for loss in record["losses"]]) == (False, ["storage_unavailable"])
+        assert [loss["file"] for loss in record["losses"]] == [lost]
+
+
+def test_lost_log_events_never_block_a_load(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, SMALL)
+    with bucket.failing("500", f"{cluster}/{ref.split('/')[3]}/fetched_endpoints"), bucket.failing("500", "/logs/events/event_GCS"):
+        record = running.api.load(ref)
+    assert record["progress"]["files_read"] == record["progress"]["files_total"]
+    assert record["complete"] is False
+    assert all("fetched_endpoints" in loss["file"] or "event_GCS" in loss["file"] for loss in record["losses"])
+    assert any("event_GCS" in loss["file"] for loss in record["losses"])
+
+
+def test_a_bucket_that_cannot_be_listed_is_503_and_nothing_is_claimed(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, SMALL)
+    with bucket.failing("reset"):
+        for path in (f"/enter_cluster/{ref}", "/sessions", "/clusters", f"/sessions/{ref}", f"/sessions/{ref}/dashboard/api/v0/tasks"):
+            answer = running.api.get(path)
+            assert answer.status_code == 503, path
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["code"] == "storage_unavailable"
+        assert running.api.client.post(f"/sessions/{ref}/load").status_code == 503
+        ready = running.api.get("/readz")
+        assert (ready.status_code, ready.json()["missing"]) == (503, ["storage"])
+        assert running.api.get("/livez").status_code == 200
+    assert running.api.state(ref) == "absent"
+    assert running.api.load(ref)["complete"] is True
+
+
+@pytest.mark.parametrize("part", ["cluster-history/raycluster/test/{cluster}/", "{cluster}/{session}/"], ids=["listing", "every file"])
+def test_an_outage_during_the_load_is_no_empty_session(running: Running, bucket: GatedBucket, cluster: str, part: str) -> None:
+    """Its marker was listed, and then nothing more could be read."""
+    ref = bucket.add(cluster, SMALL)
+    named = part.format(cluster=cluster, session=ref.split("/")[3])
+    match = (lambda _: True) if part.startswith("{") else (lambda path: "list-type" in path)
+    with bucket.failing("503", named, match=match):
+        running.api.get(f"/enter_cluster/{ref}")
+        wait_until(lambda: running.api.state(ref) == "failed", "the load fails", 30)
+        refused = running.api.get(f"/enter_cluster/{ref}")
+        if refused.status_code == 503:
+            assert refused.json()["cause"] == "storage_unavailable"
+            assert int(refused.headers["retry-after"]) >= 1
+        error = running.api.get(f"/sessions/{ref}").json()["error"]
+        if error:
+            assert (error["code"], error["retryable"]) == ("storage_unavailable", True)
+    record = running.api.load(ref)
+    assert record["complete"] is True
+    assert record["error"] is None
+
+
+def test_a_loaded_session_outlives_an_outage_of_the_bucket(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    """Once its reference is known, nothing is asked of the bucket."""
+    ref = bucket.add(cluster, SMALL)
+    whole, _ = own
+    whole.worker()
+    api = whole.api(CATALOGUE_MAX_AGE=600)
+    api.load(ref)
+    with bucket.failing("reset"):
+        assert api.get(f"/enter_cluster/{ref}").status_code == 200
+        assert api.tasks(ref).status_code == 200
