@@ -47,7 +47,7 @@ demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http:
 	exec $(BIN)/ray-history up --storage $(DEMO)/bucket --data-dir $(DEMO)/data --port $(PORT) $${dashboard:+--dashboard-dir $$dashboard} $(ARGS)
 
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, formatting and the layers
 	@$(BIN)/ruff check --quiet .
