@@ -17,12 +17,14 @@ router = APIRouter()
 _CHECK_SECONDS = 5.0
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> Response:
     """This process answers."""
     return Response("ok", media_type="text/plain")
 
 
+@router.head("/readz", include_in_schema=False)
 @router.get("/readz")
 async def readz(request: Request) -> Response:
     """Can sessions be served? 503 names what is missing. Kubernetes may be away: loaded sessions are served all the same."""

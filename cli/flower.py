@@ -27,7 +27,7 @@ def flower() -> None:
     RAY_HISTORY_FLOWER_PASSWORD must be set. Its /metrics and /healthcheck ask for no password.
     """
     settings = Settings.from_environment()
-    credentials = _credentials(settings.flower)
+    allowed = credentials(settings.flower)
     set_up_logs(settings.log)
     # Imported here: its options are global, and Tornado is not needed by anything else.
     from flower.app import Flower  # noqa: PLC0415
@@ -39,14 +39,14 @@ def flower() -> None:
         "address": settings.flower.flower_host,
         "port": settings.flower.flower_port,
         "url_prefix": settings.flower.flower_prefix.strip("/"),
-        "basic_auth": credentials,
+        "basic_auth": allowed,
         "read_only": settings.flower.flower_read_only,
         "inspect_timeout": _INSPECT_MS,
         "xheaders": True,
     }
     for name, value in given.items():
         setattr(options, name, value)
-    if credentials is None:
+    if allowed is None:
         os.environ["FLOWER_UNAUTHENTICATED_API"] = "true"
     extract_settings()
     setup_logging()
@@ -62,7 +62,7 @@ def flower() -> None:
         server.start()
 
 
-def _credentials(settings: FlowerSettings) -> list[str] | None:
+def credentials(settings: FlowerSettings) -> list[str] | None:
     """None: whoever reaches the port is let in, as the settings say. Raises SettingsError."""
     password = settings.flower_password.get_secret_value()
     if not password:

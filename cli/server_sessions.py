@@ -123,7 +123,8 @@ def _state(session: dict[str, Any]) -> str:
 def _lines(record: dict[str, Any]) -> list[tuple[str, object]]:
     """What a person wants to read of a load status."""
     progress = record.get("progress") or {}
-    lines: list[tuple[str, object]] = [("state", record["state"] + (" (partial)" if record["state"] == "loaded" and not record.get("complete", True) else ""))]
+    partial = record["state"] == "loaded" and record.get("complete") is False
+    lines: list[tuple[str, object]] = [("state", record["state"] + (" (partial)" if partial else ""))]
     if progress.get("files_total"):
         lines += [
             ("phase", progress.get("phase") or "-"),

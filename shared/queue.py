@@ -48,6 +48,8 @@ def make_celery(settings: Settings) -> Celery:
         result_backend_transport_options=transport,
         visibility_timeout=visibility,
         broker_connection_retry_on_startup=True,
+        # However long Redis is away.
+        broker_connection_max_retries=None,
         # A load is acknowledged when it is done; one whose process died goes back, and its attempts are counted per session.
         task_acks_late=True,
         task_reject_on_worker_lost=True,

@@ -130,7 +130,7 @@ class LiveSettings(_Concern):
     kubernetes: Literal["none", "incluster", "kubeconfig"] = Field("none", description="Where clusters run; none: all sessions are dead.")
     kubeconfig: str = Field("", description="Kubeconfig file; empty: the default places.")
     kube_context: str = Field("", description="Context of the kubeconfig; empty: its current one.")
-    kubernetes_namespaces: str = Field("", description="Namespaces to watch, separated by commas (empty: all); sessions of others are dead.")
+    kubernetes_namespaces: str = Field("", description="Namespaces to watch, separated by commas; others' sessions are dead. Empty: all.")
     kubernetes_timeout: Seconds = Field(5.0, description="Deadline of one call of the Kubernetes API, in seconds.")
     kubernetes_qps: float = Field(20.0, gt=0, description="Calls of the Kubernetes API per second and process.")
     kubernetes_burst: int = Field(40, ge=1, description="Calls of the Kubernetes API that may be made at once, beyond the rate.")

@@ -178,9 +178,9 @@ class Deployment:
         others = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_HISTORY_", "AWS_"))}
         self._environment = {**others, "HOME": str(directory), **{f"RAY_HISTORY_{name}": str(value) for name, value in given.items()}}
 
-    def api(self, *, ready: bool = True, **settings: object) -> Api:
+    def api(self, *, ready: bool = True, processes: int = 1, **settings: object) -> Api:
         port = free_port()
-        child = self._start("api", ["api", "--port", str(port)], settings)
+        child = self._start("api", ["api", "--port", str(port), "--processes", str(processes)], settings)
         api = Api(child, port)
         self._apis.append(api)
         wait_until(lambda: _answers(api.client, "/readz" if ready else "/livez") or not child.runs(), "an API process", _STARTED)

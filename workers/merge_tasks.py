@@ -54,8 +54,10 @@ class Hexer:
 
 
 def merge(task_id: str, events: Iterable[Event], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> list[Attempt]:
-    """The attempts of one task (its id in hex) that have a definition: live lists no others. `rejected` gets the reason
-    for every event that is left out. Raises ValueError for a time that is none."""
+    """The attempts of one task (its id in hex) that have a definition: live lists no others.
+
+    `rejected` gets the reason for every event that is left out. Raises ValueError for a time that is none.
+    """
     by_number: dict[int, list[Event]] = {}
     for event in events:
         lifecycle = event.taskLifecycleEvent

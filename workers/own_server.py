@@ -67,6 +67,10 @@ class OwnServer:
     def start(self) -> None:
         threading.Thread(target=self._server.serve_forever, name="own-server", daemon=True).start()
 
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
     def close_inherited(self) -> None:
         """In a process that was forked: the port is not its business, and must not stay taken by it."""
         self._server.socket.close()

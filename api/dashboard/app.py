@@ -99,7 +99,7 @@ class Dashboard:
                 response = await sessions.live.respond(Request(outer, receive), entered.cluster)
                 return await response(outer, receive, sending)
             if not entered.generation:
-                return await self._still_loading(sessions, entered)(scope, receive, send)
+                return await self._still_loading(entered)(scope, receive, send)
             if scope["method"] not in _READ_METHODS:
                 # Everything that changes a cluster; the frontend's own question for a token is a route.
                 return await self._routes({**scope, "dashboard": self._scope(entered, request)}, receive, sending)
@@ -118,7 +118,7 @@ class Dashboard:
         reader = SnapshotReader(self._state.redis, entered.session.key, entered.generation, self._state.cache)
         return DashboardScope(entered.session, entered.generation, reader, self._state.storage, is_browser(request.headers.raw))
 
-    def _still_loading(self, sessions: Sessions, entered: Entered) -> Response:
+    def _still_loading(self, entered: Entered) -> Response:
         assert entered.session is not None  # noqa: S101
         return problem(503, "loading", "the session is being loaded: ask again", retry_after=2, location=f"/sessions/{entered.session.ref}")
 

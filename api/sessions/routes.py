@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, cast
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypeVar, cast
 
 import anyio
 import msgspec
@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse
 from api.sessions import listing
 from api.sessions.cookies import cookie_headers
 from api.sessions.service import Entered, Sessions
-from shared.errors import InvalidReference
+from shared.errors import HistoryError, InvalidReference
 from shared.sessions import LIVE, SessionRef
 from shared.settings import Settings
 from shared.store.client import AsyncRedis
@@ -26,6 +26,17 @@ _SESSION = "/sessions/{namespace}/{kind}/{name}/{session}"
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9.]+)", re.IGNORECASE)
 _RETRY_AFTER = "1"
 _encode = msgspec.json.Encoder().encode
+_Route = TypeVar("_Route", bound=Callable[..., Any])
+
+
+def _get(path: str) -> Callable[[_Route], _Route]:
+    """A route for GET, and for HEAD as HTTP has it; the server sends no body then."""
+
+    def register(route: _Route) -> _Route:
+        router.head(path, include_in_schema=False)(route)
+        return router.get(path)(route)
+
+    return register
 
 
 def _sessions(request: Request) -> Sessions:
@@ -36,7 +47,7 @@ def _settings(request: Request) -> Settings:
     return cast("Settings", request.app.state.settings)
 
 
-@router.get("/clusters")
+@_get("/clusters")
 async def clusters(request: Request) -> Response:
     service = _sessions(request)
     live = await service.live.listing()
@@ -46,7 +57,7 @@ async def clusters(request: Request) -> Response:
     return _json(rows, headers=_listed(service))
 
 
-@router.get("/sessions")
+@_get("/sessions")
 async def sessions(
     request: Request,
     q: str = "",
@@ -93,8 +104,8 @@ async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dic
         row["status"] = state
 
 
-@router.get("/enter_cluster/{namespace}/{kind}/{name}")
-@router.get("/enter_cluster/{namespace}/{kind}/{name}/{session}")
+@_get("/enter_cluster/{namespace}/{kind}/{name}")
+@_get("/enter_cluster/{namespace}/{kind}/{name}/{session}")
 async def enter_cluster(request: Request, namespace: str, kind: str, name: str, session: str = "") -> Response:
     """KubeRay's way in. 200 and cookies when live or loaded, 202 while it is loaded."""
     ref = SessionRef.of(namespace, kind, name, session)
@@ -123,7 +134,7 @@ def _entered(request: Request, ref: SessionRef, body: dict[str, Any], status: in
     return response
 
 
-@router.get(_SESSION)
+@_get(_SESSION)
 async def load_status(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
     """The record that clients poll."""
     return _record(await _sessions(request).status(SessionRef.of(namespace, kind, name, session)))
@@ -147,16 +158,20 @@ async def evict(request: Request, namespace: str, kind: str, name: str, session:
     return Response(status_code=204)
 
 
-@router.get(_SESSION + "/events")
+@_get(_SESSION + "/events")
 async def load_events(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
-    """The same record as server-sent events (`event: status`), until it is final."""
+    """The same record as server-sent events (`event: status`), until it is final; `event: problem` when it can't be told any more."""
     ref = SessionRef.of(namespace, kind, name, session)
     service = _sessions(request)
     await service.status(ref)  # what is wrong with the reference is said with a status code
 
     async def changes() -> AsyncIterator[dict[str, str]]:
-        async for record in service.follow(ref):
-            yield {"event": "status", "data": _encode(record).decode()}
+        try:
+            async for record in service.follow(ref):
+                yield {"event": "status", "data": _encode(record).decode()}
+        except HistoryError as exc:
+            # Too late for a status code. Whoever reads this may connect again.
+            yield {"event": "problem", "data": _encode({"code": exc.code, "detail": str(exc)}).decode()}
 
     return EventSourceResponse(changes(), ping=15, headers={"Cache-Control": "no-store"})
 

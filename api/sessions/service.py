@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,10 +147,8 @@ class Sessions:
                 raise SessionNotFound(f"there is no session {ref}")
         status = await read_status(self._redis, session)
         if status.lost:
-            try:
+            with suppress(LoadFailed):  # the record says so
                 await self._claim(session)
-            except LoadFailed:
-                pass  # the record says so
             status = await read_status(self._redis, session)
         if status.state in ("absent", "failed") and self.live.enabled and await self.live.cluster_of(ref, session) is not None:
             return LoadStatus({**status.record, "state": "live"})

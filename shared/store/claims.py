@@ -86,7 +86,7 @@ class WorkerClaims:
 
         `again`: this very message was begun before, by a worker that was lost or to whom Redis was.
         """
-        arguments = [generation, _ms(self._settings.lease), self._remembered_ms, int(again)]
+        arguments: list[str | int] = [generation, _ms(self._settings.lease), self._remembered_ms, int(again)]
         with redis_errors():
             return int(self._start([keys.of_session(session_key)], arguments))
 
