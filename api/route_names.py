@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from starlette.routing import BaseRoute
@@ -19,10 +19,10 @@ class RouteNames:
     def __init__(self, ours: Iterable[BaseRoute], dashboard: Iterable[BaseRoute]) -> None:
         self._ours = _patterns(ours)
         self._dashboard = _patterns(dashboard)
-        self._known = lru_cache(maxsize=4096)(self._find)
+        self._known: Callable[[str], str] = lru_cache(maxsize=4096)(self._find)
 
     def name(self, path: str) -> str:
-        return str(self._known(path))
+        return self._known(path)
 
     def _find(self, path: str) -> str:
         inside = _IN_SESSION.fullmatch(path)

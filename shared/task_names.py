@@ -1,8 +1,11 @@
 """The names by which the API and the workers meet on the queue. Nothing else of either is known to the other."""
 
+from shared.snapshots.format import FORMAT
+
 # Workers ask the queues in the order of their names.
-STEPS_QUEUE = "ray-history.parts"
-QUEUE = "ray-history.sessions"
+# One pair per snapshot format: a task goes to workers whose keys are the sender's.
+STEPS_QUEUE = f"ray-history.parts.v{FORMAT}"
+QUEUE = f"ray-history.sessions.v{FORMAT}"
 QUEUES = (STEPS_QUEUE, QUEUE)
 # What the broker's keys in Redis begin with.
 BROKER_PREFIX = "rhs:celery:"

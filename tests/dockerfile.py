@@ -76,7 +76,12 @@ class Build:
         elif word == "RUN":
             where = self._below(self.last.directory)
             result = subprocess.run(
-                ["sh", "-ec", rest], cwd=where, env=self._arguments | self.environment(self.last), capture_output=True, text=True, check=False
+                ["sh", "-ec", rest],
+                cwd=where,
+                env=self._arguments | self.environment(self.last),
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert result.returncode == 0, f"RUN {rest}\n{result.stdout}{result.stderr}"
         elif word == "HEALTHCHECK":

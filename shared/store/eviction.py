@@ -39,9 +39,11 @@ class Budget:
             _, own, sizes = pipe.execute()
         budget = self._settings.snapshot_budget
         if int(own) > budget:
+            self.give_back(session_key, generation, size)
             raise SnapshotTooLarge(f"its snapshot needs more than the {budget} bytes of RAY_HISTORY_SNAPSHOT_BUDGET")
         total = sum(map(int, sizes))
         if total > budget and self._evict(total - budget, member) > 0:
+            self.give_back(session_key, generation, size)
             raise NoRoom(f"RAY_HISTORY_SNAPSHOT_BUDGET ({budget} bytes) is taken by snapshots in use")
 
     def give_back(self, session_key: str, generation: str, size: int) -> None:

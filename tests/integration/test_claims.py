@@ -228,6 +228,30 @@ def test_a_snapshot_may_be_evicted_while_it_is_loaded_anew(store: Store, ending:
             assert store.record()["error"]["code"] == "code"
 
 
+def test_a_failed_load_leaves_no_status_where_there_was_none(store: Store) -> None:
+    store.load()
+    new = store.enter(force=True).claimed
+    store.redis.delete(keys.status(S))
+    assert store.worker.fail(S, new, "code", "why", retryable=True, retry_after=1)
+    assert not store.redis.exists(keys.status(S))
+
+
+def test_a_load_that_begins_again_begins_from_nothing(store: Store) -> None:
+    generation = store.enter().claimed
+    for again in (False, True):
+        run = store.run(generation)
+        run.start(again=again)
+        assert store.record()["progress"]["events"] == 0
+        with run:
+            run.put({f"field:{again}": b"x"})
+            run.progress("parsing", events=7)
+            run.loss("file", "code", "message")
+    assert store.redis.hkeys(keys.snapshot(S, generation)) == [b"field:True"]
+    assert store.redis.hvals(keys.SIZES) == [str(len("field:True") + 1).encode()]
+    assert store.record()["progress"]["events"] == 7
+    assert store.record()["loss_count"] == 1
+
+
 def test_partial_snapshots_are_loaded_again_at_a_later_visit(store: Store) -> None:
     generation = store.enter().claimed
     run = store.run(generation)
@@ -439,6 +463,6 @@ def test_the_protocol_holds_in_any_order(any_redis: RedisServer) -> None:
     store = Store(any_redis, load_attempts=100, snapshot_grace=600)
     machine = type("Protocol", (Protocol,), {"store": store})
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=checks))
+    run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=checks))
     store.redis.flushdb()
     store.close()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -91,7 +90,9 @@ def test_all_three_processes_start_answer_and_end(build: Build, recorded: Path, 
         with _container(build, tmp_path, name, command, settings) as child:
             wait_until(lambda name=name, child=child: _is_healthy(build, health[name]) or not child.runs(), name, 60)
             assert child.runs(), child.said
-    with _container(build, tmp_path, "api", [], settings) as api, _container(build, tmp_path, "worker", commands["worker"], settings) as worker:
+    with ExitStack() as stack:
+        api = stack.enter_context(_container(build, tmp_path, "api", [], settings))
+        worker = stack.enter_context(_container(build, tmp_path, "worker", commands["worker"], settings))
         url = f"http://127.0.0.1:{ports['api']}"
         wait_until(lambda: _is_healthy(build, health["api"]) and _is_healthy(build, health["worker"]), "both", 60)
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:

@@ -74,4 +74,4 @@ def test_no_client_sees_an_error(whole: Composed, capsys: pytest.CaptureFixture[
     figures = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
     with capsys.disabled():
         slow = f"99 % within {account.slowest(0.01):.2f} s, slowest {max(account.seconds):.2f} s"
-        print(f"\nrolling restart: {sum(account.answers.values())} answers {dict(account.answers)}, 0 errors, {slow}; ended in: {figures}")
+        print(f"\nrolling restart: {sum(account.answers.values())} answers {dict(account.answers)}, 0 errors, {slow}; ended in: {figures}")  # noqa: T201

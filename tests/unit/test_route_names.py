@@ -10,7 +10,8 @@ from api.route_names import OTHER, RouteNames
 
 def _names() -> RouteNames:
     ours, dashboard = APIRouter(), APIRouter()
-    for path in ("/livez", "/sessions", "/sessions/{namespace}/{kind}/{name}/{session}", "/sessions/{namespace}/{kind}/{name}/{session}/events"):
+    session = "/sessions/{namespace}/{kind}/{name}/{session}"
+    for path in ("/livez", "/sessions", session, f"{session}/events"):
         ours.get(path)(lambda: None)
     for path in ("/nodes/{node_id}", "/events", "/api/v0/tasks"):
         dashboard.get(path)(lambda: None)
