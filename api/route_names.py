@@ -30,7 +30,7 @@ class RouteNames:
             path = inside[1] or "/"
             if path == "/" or _PAGES.fullmatch(path):
                 return "dashboard pages"
-        for pattern, name in (*(() if inside else self._ours), *self._dashboard):
+        for pattern, name in [*([] if inside else self._ours), *self._dashboard]:
             if pattern.fullmatch(path):
                 return name
         return OTHER

@@ -113,7 +113,7 @@ class Server:
 
 def _is(process: psutil.Process, part: str) -> bool:
     command: list[str] = process.cmdline()
-    return command[1:4] == ["-m", "cli", part]
+    return "cli" in command and part in command
 
 
 def route(session: Session, path: str) -> str:

@@ -1,4 +1,4 @@
-"""compose.yaml's services as plain processes on loopback: their own commands and environments, with only names and ports of hosts replaced."""
+"""compose.yaml's services as plain processes on loopback: their own commands and environments, with other hosts and ports."""
 
 from __future__ import annotations
 

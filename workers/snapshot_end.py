@@ -55,7 +55,11 @@ def lineage_actors(entities: Entities) -> dict[str, LineageActor]:
 
 def task_table(parts: list[PartIndex]) -> TableIndex:
     """The tasks' index from its parts, in the order of their ranges. Empty parts stay: fields are named by place."""
-    return TableIndex(TASKS.name, sum(part.rows for part in parts), keyed=True, cluster_by="job_id", parts=parts)
+    tally: Counter[tuple[fmt.Scalar, ...]] = Counter()
+    for part in parts:
+        tally.update(dict(part.tally))
+    bare = [msgspec.structs.replace(part, tally=[]) for part in parts]
+    return TableIndex(TASKS.name, sum(part.rows for part in parts), keyed=True, cluster_by="job_id", parts=bare, tally=list(tally.items()))
 
 
 def meta_field(

@@ -32,26 +32,37 @@ FORMAT = 2
 META = "meta"
 _ALL_ONES = "f" * 16
 Scalar = str | int | float | bool | None
+# Columns of a keyed table whose combinations are counted at load: filters on them alone need no column to say how many rows pass.
+TALLIED = ("job_id", "type", "state")
+Tally = list[tuple[tuple[Scalar, ...], int]]
 
 
 class PartIndex(msgspec.Struct, array_like=True):
-    """One part: how many rows, the first and last id in it, and where each block starts (row places; last = end)."""
+    """One part: how many rows, the first and last id in it, and where each block starts (row places; last = end).
+
+    `tally` is on its way into the table's.
+    """
 
     rows: int
     first: str
     last: str
     blocks: list[int]
     clusters: list[Scalar]
+    tally: Tally = []
 
 
 class TableIndex(msgspec.Struct, array_like=True):
-    """One table: its parts in id order. `cluster_by` is the column that rows are clustered by, if any."""
+    """One table: its parts in id order. `cluster_by` is the column that rows are clustered by, if any.
+
+    `tally` counts rows by their values of TALLIED; empty: not counted.
+    """
 
     name: str
     rows: int
     keyed: bool
     cluster_by: str | None
     parts: list[PartIndex]
+    tally: Tally = []
 
 
 class ColumnData(msgspec.Struct, array_like=True):
@@ -147,6 +158,22 @@ class LoadedColumn:
     @property
     def size(self) -> int:
         return int(self.codes.nbytes) + 64 * len(self.values)
+
+
+def joint_counts(columns: Sequence[LoadedColumn], mask: NDArray[np.bool_] | None = None) -> Tally:
+    """How many rows (of those that pass) hold each combination of the columns' values, in order of first appearance."""
+    joint = np.zeros(columns[0].codes.size, np.int64)
+    for column in columns:
+        joint = joint * len(column.values) + column.codes
+    found, first, counts = np.unique(joint if mask is None else joint[mask], return_index=True, return_counts=True)
+    tally: Tally = []
+    for at in np.argsort(first):
+        code, values = int(found[at]), []
+        for column in reversed(columns):
+            code, digit = divmod(code, len(column.values))
+            values.append(column.values[digit])
+        tally.append((tuple(reversed(values)), int(counts[at])))
+    return tally
 
 
 def prefix_of(hex_id: str) -> int:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.ray.columns import RESOURCES
-from shared.ray.redaction import redact_rows
 from shared.snapshots import format as fmt
 from shared.snapshots.filters import Filter, make_filter
-from shared.snapshots.format import LoadedColumn, PartIndex, TableIndex
+from shared.snapshots.format import LoadedColumn, TableIndex
+from shared.snapshots.rows import RowReader, unpack_column
 
 if TYPE_CHECKING:
     from shared.snapshots.reader import SnapshotReader
 
 Mask = NDArray[np.bool_]
+Places = NDArray[np.intp]
+_Columns = dict[tuple[int, str], LoadedColumn]
 _HASH_ID = 48
 
 
@@ -38,6 +39,7 @@ class TableReader:
     def __init__(self, snapshot: SnapshotReader, name: str) -> None:
         self._snapshot = snapshot
         self._name = name
+        self._id = RESOURCES[name].order_by
 
     async def index(self) -> TableIndex:
         return (await self._snapshot.meta()).tables[self._name]
@@ -47,19 +49,29 @@ class TableReader:
     ) -> Page:
         """The first `limit` rows, in id order, that pass `source` and `filters`. `total` counts those that pass `source`."""
         index = await self.index()
-        total = matched = 0
-        chosen: list[tuple[int, NDArray[np.intp]]] = []
-        for number, part in enumerate(index.parts):
-            before = await self._mask(index, number, part, source)
-            after = before if not filters else _both(before, await self._mask(index, number, part, filters))
-            total += part.rows if before is None else int(before.sum())
-            found = part.rows if after is None else int(after.sum())
-            wanted = min(limit - min(matched, limit), found)
-            if wanted:
-                rows = np.arange(wanted) if after is None else np.flatnonzero(after)[:wanted]
-                chosen.append((number, rows))
-            matched += found
-        return Page(total, matched, await self._rows(index, chosen, detail=detail, browser=browser))
+        known = _tallied(index, source, filters)
+        if known and not (limit and known[1]):
+            return Page(*known, [])
+        rows = RowReader(self._snapshot, index)
+        within, source = await self._within(index, rows, source)
+        chosen: list[tuple[int, Places]] = []
+        left, total, matched = limit, 0, 0
+        for batch in _batches(within, index, limit, known):
+            columns = await self._columns([number for number, _ in batch], [*_coded(index, self._id, (*source, *filters)), *rows.needed])
+            for number, places in batch:
+                before = await self._mask(index, rows, columns, number, places, source)
+                after = _both(before, await self._mask(index, rows, columns, number, places, filters))
+                every = index.parts[number].rows if places is None else places.size
+                total += every if before is None else int(np.count_nonzero(before))
+                found = every if after is None else int(np.count_nonzero(after))
+                matched += found
+                if wanted := min(left, found):
+                    passing = np.arange(wanted) if after is None else np.flatnonzero(after)[:wanted]
+                    chosen.append((number, passing if places is None else places[passing]))
+                    left -= wanted
+            if known and not left:
+                break
+        return Page(*(known or (total, matched)), await rows.read(chosen, detail=detail, browser=browser))
 
     async def rows_where(self, column: str, value: str, *, detail: bool = True, limit: int = 10_000) -> list[bytes]:
         """Rows whose column equals the text."""
@@ -69,124 +81,103 @@ class TableReader:
     async def column_counts(self, names: Sequence[str], filters: Sequence[Filter] = ()) -> dict[tuple[fmt.Scalar, ...], int]:
         """How many rows hold each combination of values of some columns, in order of first appearance within parts."""
         index = await self.index()
+        rows = RowReader(self._snapshot, index)
+        columns = await self._columns(range(len(index.parts)), [*names, *_coded(index, self._id, filters), *rows.needed])
         counts: dict[tuple[fmt.Scalar, ...], int] = {}
-        for number, part in enumerate(index.parts):
-            mask = await self._mask(index, number, part, filters)
-            columns = await self._columns(number, names)
-            joint = np.zeros(part.rows, np.int64)
-            for column in columns:
-                joint = joint * len(column.values) + column.codes
-            combos, first, tally = np.unique(joint if mask is None else joint[mask], return_index=True, return_counts=True)
-            for at in np.argsort(first):
-                code, key = int(combos[at]), []
-                for column in reversed(columns):
-                    code, digit = divmod(code, len(column.values))
-                    key.append(column.values[digit])
-                combo = tuple(reversed(key))
-                counts[combo] = counts.get(combo, 0) + int(tally[at])
+        for number in range(len(index.parts)):
+            mask = await self._mask(index, rows, columns, number, None, filters)
+            of_part = fmt.joint_counts([columns[number, name] for name in names], mask)
+            for combination, count in of_part:
+                counts[combination] = counts.get(combination, 0) + count
         return counts
 
-    async def _columns(self, number: int, names: Iterable[str]) -> list[LoadedColumn]:
-        fields = [fmt.column_field(self._name, number, name) for name in names]
-        return await self._snapshot.pieces(fields, _unpack_column)
+    async def _within(
+        self, index: TableIndex, rows: RowReader, source: Sequence[Filter]
+    ) -> tuple[list[tuple[int, Places | None]], Sequence[Filter]]:
+        """The parts to look at, and the rows in them (None: all), as far as a wanted id says so; and the filters that are left."""
+        wanted = next((f for f in source if index.keyed and f.column == self._id and f.equal), None)
+        if wanted is None:
+            return [(number, None) for number in range(len(index.parts))], source
+        text = wanted.text.lower()
+        holding = [number for number, part in enumerate(index.parts) if part.first <= text <= part.last]
+        found = [(number, await self._places_of_id(index, rows, number, text)) for number in holding]
+        return [(number, places) for number, places in found if places.size], [f for f in source if f is not wanted]
 
-    async def _mask(self, index: TableIndex, number: int, part: PartIndex, filters: Sequence[Filter]) -> Mask | None:
-        """Which rows of a part pass; None = all."""
+    async def _columns(self, parts: Iterable[int], names: Iterable[str]) -> _Columns:
+        """Columns of several parts, in one round trip at most."""
+        wanted = [(number, name) for name in dict.fromkeys(names) for number in parts]
+        fields = [fmt.column_field(self._name, number, name) for number, name in wanted]
+        return dict(zip(wanted, await self._snapshot.pieces(fields, unpack_column) if fields else [], strict=True))
+
+    async def _mask(
+        self, index: TableIndex, rows: RowReader, columns: _Columns, number: int, places: Places | None, filters: Sequence[Filter]
+    ) -> Mask | None:
+        """Which rows of a part, or of some places in it, pass; None = all."""
         mask: Mask | None = None
-        coded = [f for f in filters if not (index.keyed and f.column == RESOURCES[self._name].order_by)]
-        for condition, column in zip(coded, await self._columns(number, [f.column for f in coded]) if coded else [], strict=True):
-            passing = np.fromiter((condition.matches(value) for value in column.values), np.bool_, len(column.values))
-            if not passing.all():
-                mask = _both(mask, passing[column.codes])
         for condition in filters:
-            if condition not in coded:
-                mask = _both(mask, await self._id_mask(index, number, part, condition))
+            if index.keyed and condition.column == self._id:
+                hits = np.zeros(index.parts[number].rows, np.bool_)
+                hits[await self._places_of_id(index, rows, number, condition.text)] = True
+                passes = hits if condition.equal else ~hits
+                mask = _both(mask, passes if places is None else passes[places])
+                continue
+            column = columns[number, condition.column]
+            passing = np.fromiter(map(condition.matches, column.values), np.bool_, len(column.values))
+            if not passing.all():
+                mask = _both(mask, passing[column.codes if places is None else column.codes[places]])
         return mask
 
-    async def _id_mask(self, index: TableIndex, number: int, part: PartIndex, condition: Filter) -> Mask:
-        wanted = condition.text.lower()
-        hits = np.zeros(part.rows, np.bool_)
-        if len(wanted) == _HASH_ID and part.first <= wanted <= part.last:
-            (prefixes,) = await self._snapshot.pieces([fmt.keys_field(self._name, number)], _unpack_keys)
-            candidates = np.flatnonzero(prefixes == fmt.prefix_of(wanted))
-            rows = await self._rows(index, [(number, candidates)], detail=False, browser=False) if candidates.size else []
-            start = f'{{"{RESOURCES[self._name].order_by}":"{wanted}"'.encode()
-            hits[[int(i) for i, row in zip(candidates, rows, strict=True) if row.startswith(start)]] = True
-        return hits if condition.equal else ~hits
+    async def _places_of_id(self, index: TableIndex, rows: RowReader, number: int, text: str) -> Places:
+        """Places, in a part of a keyed table, of the rows with an id: attempts of one task."""
+        wanted, part = text.lower(), index.parts[number]
+        if len(wanted) != _HASH_ID or not part.first <= wanted <= part.last:
+            return np.empty(0, np.intp)
+        (prefixes,) = await self._snapshot.pieces([fmt.keys_field(self._name, number)], _unpack_keys)
+        candidates = np.flatnonzero(prefixes == fmt.prefix_of(wanted))
+        if not candidates.size:
+            return candidates
+        await self._columns([number], rows.needed)
+        start = f'{{"{self._id}":"{wanted}"'.encode()
+        lines = await rows.read([(number, candidates)], detail=True)
+        return candidates[[line.startswith(start) for line in lines]]
 
-    async def _places(self, index: TableIndex, number: int, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Where rows (in id order) lie in the part's blocks."""
-        if index.cluster_by is None or len(index.parts[number].clusters) <= 1:
-            return rows
-        name = f"places:{self._name}:{number}"
-        places = self._snapshot.cached(name)
-        if places is None:
-            (cluster,) = await self._columns(number, [index.cluster_by])
-            order = np.argsort(cluster.codes, kind="stable")
-            places = np.empty_like(order)
-            places[order] = np.arange(order.size)
-            self._snapshot.keep(name, places, int(places.nbytes))
-        return places[rows]
 
-    async def _rows(self, index: TableIndex, chosen: list[tuple[int, NDArray[np.intp]]], *, detail: bool, browser: bool) -> list[bytes]:
-        """Rows by part and place in id order; all their blocks come in one round trip."""
-        split = index.keyed and detail
-        found: list[tuple[int, list[int], list[int]]] = []
-        fields: dict[tuple[int, int, bool], str] = {}
-        for number, rows in chosen:
-            places = await self._places(index, number, rows)
-            starts = np.asarray(index.parts[number].blocks)
-            blocks = np.searchsorted(starts, places, side="right") - 1
-            found.append((number, blocks.tolist(), (places - starts[blocks]).tolist()))
-            for block in dict.fromkeys(found[-1][1]):
-                for kind in (False, True) if split else (detail,):
-                    fields[number, block, kind] = fmt.block_field(self._name, number, block, detail=kind)
-        lines = dict(zip(fields, await self._snapshot.pieces(list(fields.values()), _unpack_block), strict=True))
-        result: list[bytes] = []
-        for number, blocks_of_rows, offsets in found:
-            if split:
-                part = [
-                    fmt.full_row(lines[number, block, False][at], lines[number, block, True][at])
-                    for block, at in zip(blocks_of_rows, offsets, strict=True)
-                ]
-            else:
-                part = [lines[number, block, detail][at] for block, at in zip(blocks_of_rows, offsets, strict=True)]
-            if browser:
-                part = await self._redacted(number, part) if index.keyed else redact_rows(part)
-            result += part
-        return result
+def _tallied(index: TableIndex, source: Sequence[Filter], filters: Sequence[Filter]) -> tuple[int, int] | None:
+    """How many rows pass `source`, and how many all, where the tally of the whole table can say it."""
+    if not index.tally or any(f.column not in fmt.TALLIED for f in (*source, *filters)):
+        return None
+    at = {name: place for place, name in enumerate(fmt.TALLIED)}
+    total = matched = 0
+    for values, count in index.tally:
+        if all(f.matches(values[at[f.column]]) for f in source):
+            total += count
+            if all(f.matches(values[at[f.column]]) for f in filters):
+                matched += count
+    return total, matched
 
-    async def _redacted(self, number: int, rows: list[bytes]) -> list[bytes]:
-        """Rows of a large table: what must be hidden was found at load, so replacing it needs no decoding."""
-        (pairs,) = await self._snapshot.pieces([fmt.redactions_field(self._name, number)], _unpack_pairs, optional=True)
-        if not pairs:
-            return rows
-        text = b"\n".join(rows)
-        for secret, shown in pairs:
-            text = text.replace(secret.encode(), shown.encode())
-        return text.split(b"\n")
+
+def _batches(
+    within: list[tuple[int, Places | None]], index: TableIndex, limit: int, known: tuple[int, int] | None
+) -> Iterator[list[tuple[int, Places | None]]]:
+    """All parts at once, unless it is known how many rows pass: then as many as the page is likely to need, and the others if it does."""
+    if known is None:
+        yield within
+        return
+    at, size = 0, 1 + -(-min(limit, known[1]) * len(index.parts) // known[1])
+    while at < len(within):
+        yield within[at : at + size]
+        at, size = at + size, size * 2
+
+
+def _coded(index: TableIndex, id_column: str, filters: Iterable[Filter]) -> list[str]:
+    """The columns that filters look at; ids of keyed tables have none."""
+    return [f.column for f in filters if not (index.keyed and f.column == id_column)]
 
 
 def _both(a: Mask | None, b: Mask | None) -> Mask | None:
     return b if a is None else a if b is None else a & b
 
 
-def _unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
-    column = LoadedColumn.unpack(data)
-    return column, column.size
-
-
-def _unpack_block(data: bytes) -> tuple[list[bytes], int]:
-    text = fmt.decompress(data)
-    lines = text.split(b"\n")
-    return lines, len(text) + 64 * len(lines)
-
-
 def _unpack_keys(data: bytes) -> tuple[NDArray[np.uint64], int]:
     keys = np.frombuffer(fmt.decompress(data), ">u8").astype(np.uint64)
     return keys, int(keys.nbytes)
-
-
-def _unpack_pairs(data: bytes) -> tuple[list[list[Any]], int]:
-    pairs = msgspec.msgpack.decode(fmt.decompress(data))
-    return pairs, sum(len(a) + len(b) for a, b in pairs)

@@ -12,8 +12,9 @@ from shared.ray.columns import Resource
 from shared.snapshots import format as fmt
 from shared.snapshots.format import PartIndex, TableIndex
 
-# A page of one row should not unpack much more than it; a page of thousands should not be many fields.
-BLOCK_ROWS = 256
+# A page of one row should not unpack much more than it; a page of thousands should not be many fields. Measured on rows of tasks: with
+# 256 a pair of blocks takes 0.25 ms to unpack and split, with 64 it takes 0.07 ms, for a fifth more bytes.
+BLOCK_ROWS = 64
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,10 +35,13 @@ class TablePart:
         table, number, rows = self._table, self._number, len(ids)
         fields: dict[str, bytes] = {}
         clusters: list[fmt.Scalar] = []
+        tallied: dict[str, fmt.LoadedColumn] = {}
         order: Sequence[int] = range(rows)
         for name, values in self._columns.items():
             data, codes = fmt.code_column(values)
             fields[fmt.column_field(table, number, name)] = fmt.compress(fmt.pack(data))
+            if keyed and name in fmt.TALLIED:
+                tallied[name] = fmt.LoadedColumn(data.values, codes)
             if name == self._cluster_by:
                 clusters = data.values
                 order = np.argsort(codes, kind="stable").tolist()
@@ -51,7 +55,8 @@ class TablePart:
             for detail, lines in ((False, base), (True, rest)):
                 field = fmt.block_field(table, number, block, detail=detail)
                 fields[field] = fmt.compress("\n".join([lines[at] for at in places]).encode())
-        return PartIndex(rows, ids[0] if rows else "", ids[-1] if rows else "", [*starts, rows], clusters), fields
+        tally = fmt.joint_counts([tallied[name] for name in fmt.TALLIED]) if tallied else []
+        return PartIndex(rows, ids[0] if rows else "", ids[-1] if rows else "", [*starts, rows], clusters, tally), fields
 
 
 def small_table(resource: Resource, rows: list[dict[str, Any]]) -> tuple[TableIndex, dict[str, bytes]]:

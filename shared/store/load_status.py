@@ -47,14 +47,16 @@ async def read_status(redis: Redis, session: Session) -> LoadStatus:
             pipe.pttl(keys.loaded(key))
             pipe.time()
             raw, claimed, loaded, ttl, clock = await pipe.execute()
-        status = _texts(raw)
-        generation = status.get("generation", "")
-        progress = (
-            _texts(await cast("Awaitable[Mapping[bytes, bytes]]", redis.hgetall(keys.progress(key, generation)))) if generation else {}
-        )
+        status, progress, there = _texts(raw), {}, 0
+        if generation := status.get("generation", ""):
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(keys.progress(key, generation))
+                pipe.exists(keys.snapshot(key, generation))
+                found, there = await pipe.execute()
+            progress = _texts(found)
     state = status.get("state", "absent")
-    if state == "loaded" and not loaded:
-        return LoadStatus(absent(session))
+    if state == "loaded" and not (loaded and there):
+        return LoadStatus(absent(session, "loading" if claimed else "absent"))
     expires = None
     if state == "loaded" and ttl > 0:
         expires = _time(clock[0] * 1000 + clock[1] // 1000 + ttl)

@@ -14,6 +14,13 @@ local function now()
 end
 local function claimed(gen) return redis.call('GET', S .. 'claim') == gen end
 local function mine(gen) return redis.call('HGET', S .. 'status', 'generation') == gen end
+-- The published snapshot went while the session was loaded anew: from now on that load is the one that callers wait for.
+local function wait_for(gen, ttl)
+  redis.call('DEL', S .. 'status')
+  local state = redis.call('EXISTS', S .. 'p:' .. gen) == 1 and 'loading' or 'queued'
+  redis.call('HSET', S .. 'status', 'state', state, 'generation', gen, 'queued_at', now())
+  redis.call('PEXPIRE', S .. 'status', ttl)
+end
 """
 
 # ARGV: snapshot_ttl, queue_lease, max attempts, retry_after_failure, force (1: load although loaded)
@@ -29,6 +36,7 @@ local gen = redis.call('GET', S .. 'loaded')
 if gen and redis.call('EXISTS', S .. 'g:' .. gen) == 0 then
   redis.call('DEL', S .. 'loaded')
   gen = false
+  if claim then wait_for(claim, ttl) end
 end
 local known = redis.call('HMGET', status, 'state', 'complete', 'retry_at', 'error_code', 'generation')
 local wait = (tonumber(known[3]) or 0) - ms
@@ -172,10 +180,7 @@ if ARGV[1] == '' then
   if claim then redis.call('UNLINK', S .. 'g:' .. claim, S .. 'p:' .. claim, S .. 'w:' .. claim) end
   redis.call('UNLINK', S .. 'claim', S .. 'attempts', status)
 elseif claim then
-  -- It was being loaded anew: from now on that is the load that callers wait for.
-  local state = redis.call('EXISTS', S .. 'p:' .. claim) == 1 and 'loading' or 'queued'
-  redis.call('HSET', status, 'state', state, 'generation', claim, 'queued_at', now())
-  redis.call('PEXPIRE', status, ARGV[2])
+  wait_for(claim, ARGV[2])
 end
 return gen or ''
 """

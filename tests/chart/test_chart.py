@@ -87,7 +87,7 @@ def test_every_rendered_setting_is_one(values: dict[str, Any], monkeypatch: pyte
 
 
 def test_a_missing_storage_is_said() -> None:
-    with Chart.load(CHART) as chart, pytest.raises(HelmError, match="storage.url is needed"):
+    with Chart.load(CHART) as chart, pytest.raises(HelmError, match=r"storage\.url is needed"):
         chart.render({}, name=RELEASE, namespace=NAMESPACE)
 
 

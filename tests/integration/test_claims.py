@@ -377,7 +377,8 @@ class Protocol(RuleBasedStateMachine):
             return
         generation = data.draw(st.sampled_from(self.messages))
         if self.store.worker.start(S, generation, again=again):
-            self.runs.append(generation)
+            # A second worker under one generation is only there when the first is lost.
+            self.runs = [*set(self.runs) - {generation}, generation]
             self.written.discard(generation)
         if not again:
             self.messages.remove(generation)
@@ -401,6 +402,7 @@ class Protocol(RuleBasedStateMachine):
             if former is not None:
                 assert former == self.published
                 self.published = generation
+                self.runs.remove(generation)
 
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:

@@ -66,7 +66,7 @@ def test_a_worker_hands_back_what_it_cannot(whole: Deployment, api: Api, bucket:
         began = time.monotonic()
         worker.process.terminate()
         assert worker.process.wait(GRACE + 10) == 0
-        assert GRACE <= time.monotonic() - began
+        assert time.monotonic() - began >= GRACE
         assert api.state(ref) == "loading"
     port = free_port()
     whole.worker(1, WORKER_PORT=port)

@@ -1,0 +1,122 @@
+"""From places of rows to their JSON: fetches the blocks that hold them, all in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.ray.redaction import redact_rows
+from shared.snapshots import format as fmt
+from shared.snapshots.format import LoadedColumn, TableIndex
+
+if TYPE_CHECKING:
+    from shared.snapshots.reader import SnapshotReader
+
+_Places = NDArray[np.intp]
+_Lines = list[bytes]
+
+
+class RowReader:
+    """Rows of one table, whose index the caller has."""
+
+    def __init__(self, snapshot: SnapshotReader, index: TableIndex) -> None:
+        self._snapshot = snapshot
+        self._index = index
+        # Columns that must be read to know where rows lie: a caller who reads columns anyway had better read these with them.
+        self.needed = () if index.cluster_by is None else (index.cluster_by,)
+
+    async def read(self, chosen: Sequence[tuple[int, _Places]], *, detail: bool, browser: bool = False) -> _Lines:
+        """Rows by part and place in id order, in the order given."""
+        kinds = (False, True) if self._index.keyed and detail else (detail,)
+        needed: list[tuple[int, list[int], _Places]] = []
+        fields: list[str] = []
+        for (number, _), places in zip(chosen, await self._in_blocks(chosen), strict=True):
+            starts = np.asarray(self._index.parts[number].blocks)
+            of_row = np.searchsorted(starts, places, side="right") - 1
+            blocks, inverse = np.unique(of_row, return_inverse=True)
+            # Where a row lies in the lines of these blocks, one block after the other.
+            sizes = (starts[1:] - starts[:-1])[blocks]
+            before = np.cumsum(sizes) - sizes
+            needed.append((number, blocks.tolist(), before[inverse] + places - starts[of_row]))
+            fields += [fmt.block_field(self._index.name, number, block, detail=kind) for kind in kinds for block in needed[-1][1]]
+        unpack = _unpack_open_block if self._index.keyed else _unpack_block
+        pieces = iter(await self._snapshot.pieces(fields, unpack) if fields else ())
+        result: _Lines = []
+        for number, blocks_of_part, at in needed:
+            parts = [_pick(list(chain.from_iterable(next(pieces) for _ in blocks_of_part)), at) for _ in kinds]
+            lines = list(map(add, *parts)) if len(kinds) == 2 else [line + b"}" for line in parts[0]] if self._index.keyed else parts[0]
+            if browser:
+                lines = await self._redacted(number, lines) if self._index.keyed else redact_rows(lines)
+            result += lines
+        return result
+
+    async def _in_blocks(self, chosen: Sequence[tuple[int, _Places]]) -> list[_Places]:
+        """Places in id order to places in blocks."""
+        names = [f"places:{self._index.name}:{number}" for number, _ in chosen]
+        found: dict[str, Any] = {name: self._snapshot.cached(name) for name in names}
+        clustered = self._index.cluster_by
+        missing = [number for number, _ in chosen if clustered and len(self._index.parts[number].clusters) > 1]
+        missing = [number for number in missing if found[f"places:{self._index.name}:{number}"] is None]
+        if clustered and missing:
+            fields = [fmt.column_field(self._index.name, number, clustered) for number in missing]
+            for number, column in zip(missing, await self._snapshot.pieces(fields, unpack_column), strict=True):
+                order = np.argsort(column.codes, kind="stable")
+                places = np.empty_like(order)
+                places[order] = np.arange(order.size)
+                name = f"places:{self._index.name}:{number}"
+                self._snapshot.keep(name, places, int(places.nbytes))
+                found[name] = places
+        return [rows if found[name] is None else found[name][rows] for name, (_, rows) in zip(names, chosen, strict=True)]
+
+    async def _redacted(self, number: int, rows: _Lines) -> _Lines:
+        """Rows of a large table: what must be hidden was found at load, so replacing it needs no decoding."""
+        (pairs,) = await self._snapshot.pieces([fmt.redactions_field(self._index.name, number)], _unpack_pairs, optional=True)
+        if not pairs:
+            return rows
+        text = b"\n".join(rows)
+        for secret, shown in pairs:
+            text = text.replace(secret.encode(), shown.encode())
+        return text.split(b"\n")
+
+
+def _pick(lines: _Lines, at: _Places) -> _Lines:
+    if at.size and int(at[-1]) - int(at[0]) == at.size - 1 and bool((np.diff(at) == 1).all()):
+        return lines[int(at[0]) : int(at[-1]) + 1]
+    return list(map(lines.__getitem__, at.tolist()))
+
+
+def unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
+    """For `SnapshotReader.pieces`: a filter column."""
+    column = LoadedColumn.unpack(data)
+    return column, column.size
+
+
+def _unpack_block(data: bytes) -> tuple[_Lines, int]:
+    lines = fmt.decompress(data).split(b"\n")
+    return lines, _size(lines)
+
+
+def _unpack_open_block(data: bytes) -> tuple[_Lines, int]:
+    """A block of a keyed table. Rows with the base columns lose their closing brace, for those with all columns go on there."""
+    text = fmt.decompress(data)
+    if text.startswith(b"{"):
+        text = text.removesuffix(b"}")
+        lines = text.split(b"}\n")
+    else:
+        lines = text.split(b"\n")
+    return lines, _size(lines)
+
+
+def _size(lines: _Lines) -> int:
+    return sum(map(len, lines)) + 64 * len(lines)
+
+
+def _unpack_pairs(data: bytes) -> tuple[list[list[Any]], int]:
+    pairs = msgspec.msgpack.decode(fmt.decompress(data))
+    return pairs, sum(len(a) + len(b) for a, b in pairs)
