@@ -90,6 +90,8 @@ def test_all_three_processes_start_answer_and_end(build: Build, recorded: Path, 
         with _container(build, tmp_path, name, command, settings) as child:
             wait_until(lambda name=name, child=child: _is_healthy(build, health[name]) or not child.runs(), name, 60)
             assert child.runs(), child.said
+    # A worker that is ended before Celery has taken over signals leaves its directory behind.
+    left = set(tmp_path.glob("ray-history-metrics-*"))
     with ExitStack() as stack:
         api = stack.enter_context(_container(build, tmp_path, "api", [], settings))
         worker = stack.enter_context(_container(build, tmp_path, "worker", commands["worker"], settings))
@@ -102,4 +104,4 @@ def test_all_three_processes_start_answer_and_end(build: Build, recorded: Path, 
         for child in (api, worker):
             child.process.terminate()
             assert child.process.wait(30) in (0, -signal.SIGTERM), child.said
-    assert not list(tmp_path.glob("ray-history-metrics-*")), "metrics of processes that ended in order"
+    assert set(tmp_path.glob("ray-history-metrics-*")) <= left, "metrics of processes that ended in order"
