@@ -202,15 +202,17 @@ class Deployment:
         self._children.append(child)
         return child
 
-    @contextmanager
-    def borrowed(self) -> Iterator[None]:
-        """What is started inside is killed at its end: for tests that share the rest."""
-        before = len(self._children)
-        try:
-            yield
-        finally:
-            for child in self._children[before:]:
-                child.kill()
+    def a_worker(self) -> Child:
+        """One that runs already, or a new one."""
+        return next(self._workers(), None) or self.worker()
+
+    def without_workers(self) -> None:
+        """Kill those that run."""
+        for child in list(self._workers()):
+            child.kill()
+
+    def _workers(self) -> Iterator[Child]:
+        return (child for child in self._children if child.name.startswith("worker") and child.runs())
 
     def said(self, name: str = "") -> str:
         """What all processes, or those whose name begins so, have logged."""

@@ -27,7 +27,14 @@ def line(kind: str, part: str, body: Mapping[str, Any], seconds: float = 0) -> b
 
 def defined(task_id: str = TASK, attempt: int = 0, name: str = "work", **fields: Any) -> bytes:
     function = {"pythonFunctionDescriptor": {"functionName": name, "className": ""}}
-    body = {"taskId": b64(task_id), "taskAttempt": attempt, "jobId": b64(JOB), "taskType": "NORMAL_TASK", "taskName": name, "taskFunc": function}
+    body = {
+        "taskId": b64(task_id),
+        "taskAttempt": attempt,
+        "jobId": b64(JOB),
+        "taskType": "NORMAL_TASK",
+        "taskName": name,
+        "taskFunc": function,
+    }
     return line("TASK_DEFINITION_EVENT", "taskDefinitionEvent", {**body, "parentTaskId": b64("ff" * 20 + JOB), **fields})
 
 

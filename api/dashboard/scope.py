@@ -42,7 +42,8 @@ def is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(name in _BROWSER_HEADERS or (name == b"user-agent" and value.startswith(b"Mozilla")) for name, value in headers)
 
 
-def _scope(request: Request) -> DashboardScope:
+async def _scope(request: Request) -> DashboardScope:
+    # Not `def`: that would be run in a thread, for every request.
     return cast("DashboardScope", request.scope["dashboard"])
 
 

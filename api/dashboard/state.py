@@ -13,6 +13,7 @@ from api.dashboard.scope import DashboardScope, Scope
 from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
 from shared.snapshots.filters import BadFilter, make_filter
 from shared.snapshots.format import Meta
+from shared.snapshots.rows import joined
 from shared.snapshots.table import Page
 
 router = APIRouter()
@@ -98,13 +99,11 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
 
 def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None, *, after_source: int | None = None) -> bytes:
     """A `ListApiResponse` around rows that are JSON already."""
-    return b"".join(
-        (
-            b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,"result":['
-            % (total, total if after_source is None else after_source, page.num_filtered),
-            b",".join(page.rows),
-            b'],"partial_failure_warning":' + _encode(partial_failure(meta)) + b',"warnings":' + _encode(warnings) + b"}}}",
-        )
+    return joined(
+        b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,"result":['
+        % (total, total if after_source is None else after_source, page.num_filtered),
+        page.rows,
+        b'],"partial_failure_warning":' + _encode(partial_failure(meta)) + b',"warnings":' + _encode(warnings) + b"}}}",
     )
 
 

@@ -5,7 +5,7 @@ Mirrors Ray's `_private/profiling.chrome_tracing_dump`: a trace's pid stands for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,7 +81,7 @@ async def tasks_timeline(request: Request, scope: Scope) -> Response:
     return StreamingResponse(trace(page.rows), media_type="application/json", headers=headers)
 
 
-def trace(rows: list[bytes]) -> Iterator[bytes]:
+def trace(rows: Sequence[bytes]) -> Iterator[bytes]:
     """The trace's JSON text in pieces, from detailed task rows."""
     nodes: dict[str, int] = {}
     workers: dict[tuple[int, str], int] = {}

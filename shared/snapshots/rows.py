@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 import numpy as np
@@ -22,6 +22,43 @@ _Places = NDArray[np.intp]
 _Lines = list[bytes]
 
 
+class SplitRows(Sequence[bytes]):
+    """Rows in two pieces each, as large tables keep them: putting thousands together to copy them once more takes as long as sending."""
+
+    def __init__(self, starts: _Lines, ends: _Lines) -> None:
+        self._starts = starts
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> _Lines: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | _Lines:
+        if isinstance(at, slice):
+            return list(map(add, self._starts[at], self._ends[at]))
+        return self._starts[at] + self._ends[at]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(add, self._starts, self._ends)
+
+    def pieces(self, between: bytes) -> _Lines:
+        found = [between] * (3 * len(self))
+        found[0::3], found[1::3] = self._starts, self._ends
+        return found[:-1]
+
+
+def joined(before: bytes, rows: Sequence[bytes], after: bytes) -> bytes:
+    """Rows with commas between, and what stands around them, in one go."""
+    if isinstance(rows, SplitRows):
+        return b"".join((before, *rows.pieces(b","), after))
+    return b"".join((before, b",".join(rows), after))
+
+
 class RowReader:
     """Rows of one table, whose index the caller has."""
 
@@ -31,8 +68,10 @@ class RowReader:
         # Columns that must be read to know where rows lie: a caller who reads columns anyway had better read these with them.
         self.needed = () if index.cluster_by is None else (index.cluster_by,)
 
-    async def read(self, chosen: Sequence[tuple[int, _Places]], *, detail: bool, browser: bool = False) -> _Lines:
+    async def read(self, chosen: Sequence[tuple[int, _Places]], *, detail: bool, browser: bool = False) -> Sequence[bytes]:
         """Rows by part and place in id order, in the order given."""
+        if not chosen:
+            return []
         kinds = (False, True) if self._index.keyed and detail else (detail,)
         needed: list[tuple[int, list[int], _Places]] = []
         fields: list[str] = []
@@ -46,15 +85,19 @@ class RowReader:
             needed.append((number, blocks.tolist(), before[inverse] + places - starts[of_row]))
             fields += [fmt.block_field(self._index.name, number, block, detail=kind) for kind in kinds for block in needed[-1][1]]
         unpack = _unpack_open_block if self._index.keyed else _unpack_block
-        pieces = iter(await self._snapshot.pieces(fields, unpack) if fields else ())
-        result: _Lines = []
+        pieces = iter(await self._snapshot.pieces(fields, unpack))
+        found: list[_Lines] = [[] for _ in kinds]
         for number, blocks_of_part, at in needed:
             parts = [_pick(list(chain.from_iterable(next(pieces) for _ in blocks_of_part)), at) for _ in kinds]
-            lines = list(map(add, *parts)) if len(kinds) == 2 else [line + b"}" for line in parts[0]] if self._index.keyed else parts[0]
-            if browser:
-                lines = await self._redacted(number, lines) if self._index.keyed else redact_rows(lines)
-            result += lines
-        return result
+            if browser and self._index.keyed:
+                parts = [await self._redacted(number, lines) for lines in parts]
+            for so_far, lines in zip(found, parts, strict=True):
+                so_far.extend(lines)
+        if len(kinds) == 2:
+            return SplitRows(*found)
+        if self._index.keyed:
+            return [line + b"}" for line in found[0]]
+        return redact_rows(found[0]) if browser else found[0]
 
     async def _in_blocks(self, chosen: Sequence[tuple[int, _Places]]) -> list[_Places]:
         """Places in id order to places in blocks."""

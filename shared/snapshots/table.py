@@ -30,7 +30,7 @@ class Page:
 
     total: int
     num_filtered: int
-    rows: list[bytes]
+    rows: Sequence[bytes]
 
 
 class TableReader:
@@ -76,7 +76,7 @@ class TableReader:
     async def rows_where(self, column: str, value: str, *, detail: bool = True, limit: int = 10_000) -> list[bytes]:
         """Rows whose column equals the text."""
         page = await self.select([make_filter(RESOURCES[self._name], column, "=", value)], limit=limit, detail=detail)
-        return page.rows
+        return list(page.rows)
 
     async def column_counts(self, names: Sequence[str], filters: Sequence[Filter] = ()) -> dict[tuple[fmt.Scalar, ...], int]:
         """How many rows hold each combination of values of some columns, in order of first appearance within parts."""

@@ -54,22 +54,16 @@ def settings() -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def module_deployment(
+def own(
     tmp_path_factory: pytest.TempPathFactory,
     redis_server: RedisServer,
     bucket: GatedBucket,
     database: count[int],
     settings: dict[str, object],
 ) -> Iterator[tuple[Deployment, Api]]:
+    """A deployment of the module's own, and its API process. Its tests start and lose workers as they like."""
     with deployment(tmp_path_factory.mktemp("own"), redis_server, bucket.storage, next(database), **settings) as whole:
         yield whole, whole.api()
-
-
-@pytest.fixture
-def own(module_deployment: tuple[Deployment, Api]) -> Iterator[tuple[Deployment, Api]]:
-    """A deployment and its API process, of the module's own; without workers: each test starts, and loses, its own."""
-    with module_deployment[0].borrowed():
-        yield module_deployment
 
 
 @pytest.fixture

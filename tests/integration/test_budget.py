@@ -15,25 +15,31 @@ def settings() -> dict[str, object]:
     return {"SNAPSHOT_GRACE": 0.3}
 
 
-@pytest.fixture
-def size(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> int:
-    """Bytes of a small session's snapshot; nothing is loaded when it is known."""
+@pytest.fixture(scope="module")
+def size(own: tuple[Deployment, Api], bucket: GatedBucket) -> int:
+    """Bytes of a small session's snapshot."""
     whole, api = own
-    with whole.borrowed():
-        whole.worker()
-        with whole.redis.client(whole.database) as redis:
-            redis.flushdb()
-            api.load(bucket.add(f"{cluster}s", SMALL))
-            (found,) = redis.hvals("rhs:sizes")
-            (name,) = redis.scan_iter("*:g:*")
-            written = sum(len(field) + len(value) for field, value in redis.hgetall(name).items())
-            assert int(found) == written
-            redis.flushdb()
+    whole.worker()
+    api.load(bucket.add("size", SMALL))
+    with whole.redis.client(whole.database) as redis:
+        (found,) = redis.hvals("rhs:sizes")
+        (name,) = redis.scan_iter("*:g:*")
+        written = sum(len(field) + len(value) for field, value in redis.hgetall(name).items())
+    assert int(found) == written
     return int(found)
 
 
-def test_the_least_recently_used_snapshot_goes_first(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int) -> None:
-    whole, api = own
+@pytest.fixture
+def empty(own: tuple[Deployment, Api], size: int) -> tuple[Deployment, Api]:
+    """Nothing is loaded, and nobody works."""
+    own[0].without_workers()
+    with own[0].redis.client(own[0].database) as redis:
+        redis.flushdb()
+    return own
+
+
+def test_the_least_recently_used_snapshot_goes_first(empty: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int) -> None:
+    whole, api = empty
     whole.worker(SNAPSHOT_BUDGET=size * 5 // 2)
     first, second, third = (bucket.add(f"{cluster}{name}", SMALL) for name in "abc")
     api.load(first)
@@ -48,9 +54,9 @@ def test_the_least_recently_used_snapshot_goes_first(own: tuple[Deployment, Api]
 
 
 def test_a_session_larger_than_the_budget_is_refused_before_it_fills_redis(
-    own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int
+    empty: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int
 ) -> None:
-    whole, api = own
+    whole, api = empty
     whole.worker(SNAPSHOT_BUDGET=size * 5 // 4)
     small, large = bucket.add(f"{cluster}a", SMALL), bucket.add(f"{cluster}b", RICH)
     api.load(small)
@@ -67,8 +73,8 @@ def test_a_session_larger_than_the_budget_is_refused_before_it_fills_redis(
     assert api.state(small) == "loaded", "what fits was evicted for what does not"
 
 
-def test_a_snapshot_in_use_is_not_evicted(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int) -> None:
-    whole, api = own
+def test_a_snapshot_in_use_is_not_evicted(empty: tuple[Deployment, Api], bucket: GatedBucket, cluster: str, size: int) -> None:
+    whole, api = empty
     whole.worker(SNAPSHOT_BUDGET=size * 5 // 4, SNAPSHOT_GRACE=600)
     first, second = bucket.add(f"{cluster}a", SMALL), bucket.add(f"{cluster}b", SMALL)
     api.load(first)

@@ -465,6 +465,8 @@ def test_the_protocol_holds_in_any_order(any_redis: RedisServer) -> None:
     store = Store(any_redis, load_attempts=100, snapshot_grace=600)
     machine = type("Protocol", (Protocol,), {"store": store})
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=checks))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=checks)
+    )
     store.redis.flushdb()
     store.close()

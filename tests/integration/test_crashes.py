@@ -28,7 +28,7 @@ def _loading_child(worker: Child) -> psutil.Process:
 def test_a_killed_workers_load_is_taken_over_by_the_next_caller(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, SMALL)
     whole, api = own
-    first = whole.worker()
+    first = whole.a_worker()
     with bucket.closed(ref) as gate:
         _enter_up_to(gate.reached, api, ref)
         first.kill()
@@ -44,7 +44,7 @@ def test_a_load_that_kills_its_workers_is_failed_after_the_attempts(own: tuple[D
     whole, api = own
     for _attempt in range(2):
         with bucket.closed(ref) as gate:
-            worker = whole.worker()
+            worker = whole.a_worker()
             wait_until(lambda: api.get(f"/enter_cluster/{ref}").status_code == 202 and gate.reached.is_set(), "a load", 20)
             worker.kill()
     wait_until(lambda: api.get(f"/enter_cluster/{ref}").status_code == 503, "the load is given up", 10)
@@ -68,7 +68,7 @@ def test_a_killed_child_of_a_worker_is_replaced_without_a_caller(own: tuple[Depl
     """Out of memory usually kills only the process that loads; its task goes back into the queue at once."""
     ref = bucket.add(cluster, SMALL)
     whole, api = own
-    worker = whole.worker()
+    worker = whole.a_worker()
     with bucket.closed(ref) as gate:
         _enter_up_to(gate.reached, api, ref)
         gate.reached.clear()
@@ -90,7 +90,7 @@ def test_a_killed_child_of_a_worker_is_replaced_without_a_caller(own: tuple[Depl
 def test_a_frozen_worker_writes_nothing_once_it_wakes(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, SMALL)
     whole, api = own
-    frozen = whole.worker()
+    frozen = whole.a_worker()
     with bucket.closed(ref, first=1) as gate:
         _enter_up_to(gate.reached, api, ref)
         frozen.signal(signal.SIGSTOP)
@@ -100,6 +100,7 @@ def test_a_frozen_worker_writes_nothing_once_it_wakes(own: tuple[Deployment, Api
         gate.open.set()
         frozen.signal(signal.SIGCONT)
         wait_until(lambda: "load given up" in frozen.said, "the frozen worker sees that it is too late")
+    frozen.kill()
     assert api.get(f"/sessions/{ref}").json() | {"expires_at": ""} == record | {"expires_at": ""}
     assert api.tasks(ref).status_code == 200
 
@@ -108,6 +109,7 @@ def test_a_load_that_waits_longer_than_its_claim_keeps_its_place(own: tuple[Depl
     """Claims of queued loads run out while nobody works; whoever asks enqueues the same generation again."""
     ref = bucket.add(cluster, SMALL)
     whole, _ = own
+    whole.without_workers()
     api = whole.api(QUEUE_LEASE=0.3)
     queued_at = api.get(f"/enter_cluster/{ref}").json()["status"]["queued_at"]
     with whole.redis.client(whole.database) as redis:
@@ -126,7 +128,7 @@ def test_what_a_killed_worker_left_does_not_count_twice(own: tuple[Deployment, A
     """The bytes that the budget counts are those that are there."""
     ref = bucket.add(cluster, RICH)
     whole, api = own
-    worker = whole.worker()
+    worker = whole.a_worker()
     api.load(ref)
     with whole.redis.client(whole.database) as redis:
         size = _counted(redis, cluster)

@@ -45,7 +45,7 @@ def test_answers_and_progress_are_those_of_a_load_in_one_task(
 ) -> None:
     ref = bucket.add(cluster, RICH)
     whole, api = own
-    worker = whole.worker(2)
+    worker = whole.a_worker()
     parallel, alone = api.load(ref), running.api.load(ref)
     assert worker.said.count("ray_history.parse_part[") > 5
     assert worker.said.count("ray_history.merge_range[") > 5
@@ -61,7 +61,7 @@ def test_answers_and_progress_are_those_of_a_load_in_one_task(
 def test_a_child_that_is_killed_in_a_part_costs_only_that_part(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, RICH)
     whole, api = own
-    worker = whole.worker()
+    worker = whole.a_worker()
     api.load(ref)
     expected, files = api.tasks(ref).json(), bucket.events_of(ref)
     api.client.delete(f"/sessions/{ref}")
@@ -88,12 +88,12 @@ def test_a_child_that_is_killed_in_a_part_costs_only_that_part(own: tuple[Deploy
 def test_a_worker_that_is_killed_in_a_part_is_taken_over(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, RICH)
     whole, api = own
-    worker = whole.worker()
+    worker = whole.a_worker()
     with bucket.closed(ref) as gate:
         api.get(f"/enter_cluster/{ref}")
         assert gate.reached.wait(20)
         worker.kill()
-    whole.worker(2)
+    whole.a_worker()
     record = api.load(ref)
     assert record["attempt"] == 2
     assert record["progress"]["files_read"] == 57
@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_in_a_part_is_taken_over(own: tuple[Deployment, 
 def test_eviction_ends_all_parts(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, RICH)
     whole, api = own
-    worker = whole.worker(2)
+    worker = whole.a_worker()
     with bucket.closed(ref) as gate:
         api.get(f"/enter_cluster/{ref}")
         assert gate.reached.wait(20)
@@ -117,7 +117,7 @@ def test_eviction_ends_all_parts(own: tuple[Deployment, Api], bucket: GatedBucke
 def test_a_load_under_way_ends_before_another_begins(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     large, small = bucket.add(cluster, RICH), bucket.add(f"{cluster}x", SMALL)
     whole, api = own
-    whole.worker()
+    whole.a_worker()
     with bucket.closed(large) as gate:
         api.get(f"/enter_cluster/{large}")
         assert gate.reached.wait(20)
@@ -129,7 +129,7 @@ def test_a_load_under_way_ends_before_another_begins(own: tuple[Deployment, Api]
 def test_a_part_that_cannot_be_read_is_named(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, RICH)
     whole, api = own
-    whole.worker(2)
+    whole.a_worker()
     api.load(ref)
     lost = bucket.events_of(ref)[20].partition("/history/")[2]
     api.client.delete(f"/sessions/{ref}")

@@ -149,6 +149,8 @@ def test_a_cluster_that_dies_goes_cold_without_a_restart(w: World, client: httpx
 
 def test_a_head_that_restarts_makes_its_last_session_dead(w: World, client: httpx.Client) -> None:
     w.head.session = None
+    # What the head said a moment ago is kept for a moment.
+    wait_until(lambda: client.get(f"/enter_cluster/{CAP}/{RUNNING}").status_code != 200, "the end of the kept answer")
     answer = client.get(f"/enter_cluster/{CAP}/{RUNNING}")
     assert (answer.status_code, answer.json()["code"]) == (503, "kubernetes_unavailable")
     assert int(answer.headers["retry-after"]) > 0

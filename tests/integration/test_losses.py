@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import pytest
 
 from tests.gated_bucket import GatedBucket
@@ -60,7 +63,15 @@ def test_bad_lines_are_counted_and_cost_nothing_else(running: Running, bucket: G
     def spoil(key: str, content: bytes) -> bytes:
         if "/job_events/" in key and not spoiled:
             spoiled.append(key)
-            bad = [b"{", b"not JSON", b'{"eventType":"TASK_LIFECYCLE_EVENT"}', b'{"eventType":"NEVER_SEEN_EVENT"}', b"\xff\xfe", b"[]", b"7"]
+            bad = [
+                b"{",
+                b"not JSON",
+                b'{"eventType":"TASK_LIFECYCLE_EVENT"}',
+                b'{"eventType":"NEVER_SEEN_EVENT"}',
+                b"\xff\xfe",
+                b"[]",
+                b"7",
+            ]
             return b"\n".join([*bad, content.rstrip(b"\n"), content.split(b"\n")[0][:50]])
         return content
 
@@ -97,11 +108,12 @@ def test_lost_log_events_never_block_a_load(running: Running, bucket: GatedBucke
 def test_a_bucket_that_cannot_be_listed_is_503_and_nothing_is_claimed(running: Running, bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, SMALL)
     with bucket.failing("reset"):
-        for path in (f"/enter_cluster/{ref}", "/sessions", "/clusters", f"/sessions/{ref}", f"/sessions/{ref}/dashboard/api/v0/tasks"):
-            answer = running.api.get(path)
-            assert answer.status_code == 503, path
-            assert int(answer.headers["retry-after"]) >= 1
-            assert answer.json()["code"] == "storage_unavailable"
+        paths = (f"/enter_cluster/{ref}", "/sessions", "/clusters", f"/sessions/{ref}", f"/sessions/{ref}/dashboard/api/v0/tasks")
+        with ThreadPoolExecutor() as callers:
+            for answer in callers.map(lambda path: httpx.get(running.api.url + path, trust_env=False, timeout=30), paths):
+                assert answer.status_code == 503, answer.url
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.json()["code"] == "storage_unavailable"
         assert running.api.client.post(f"/sessions/{ref}/load").status_code == 503
         ready = running.api.get("/readz")
         assert (ready.status_code, ready.json()["missing"]) == (503, ["storage"])

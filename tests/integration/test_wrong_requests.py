@@ -159,10 +159,49 @@ def test_paths_that_live_does_not_know_get_its_answer(running: Running, ref: str
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _nasty = st.sampled_from(
-    ["", "0", "-1", "1e9", "9" * 5000, "nan", "true", "\x00", "..", "../..", "%", "*", "**", "[", "{", "\n", "\r\nX: y", "ffff", "f" * 48, "é", "💥"]
+    [
+        "",
+        "0",
+        "-1",
+        "1e9",
+        "9" * 5000,
+        "nan",
+        "true",
+        "\x00",
+        "..",
+        "../..",
+        "%",
+        "*",
+        "**",
+        "[",
+        "{",
+        "\n",
+        "\r\nX: y",
+        "ffff",
+        "f" * 48,
+        "é",
+        "💥",
+    ]
 )
 _known = st.sampled_from(
-    ["03000000", "01000000\n", "ab cd", "job_id", "state", "FAILED", "=", "!=", "<", "file", "stream", "out", "err", "1", "lineage", "summary"]
+    [
+        "03000000",
+        "01000000\n",
+        "ab cd",
+        "job_id",
+        "state",
+        "FAILED",
+        "=",
+        "!=",
+        "<",
+        "file",
+        "stream",
+        "out",
+        "err",
+        "1",
+        "lineage",
+        "summary",
+    ]
 )
 _value = st.one_of(_nasty, _known, _text)
 _names = st.sampled_from(
@@ -204,6 +243,9 @@ def test_no_request_finds_a_defect(
     assert b"internal_error" not in answer.body, path
     if answer.status == 500 and method != "HEAD":
         shown = answer.body.decode()
-        assert shown == _TROUBLE or answer.headers["content-type"].startswith("text/plain") or not json.loads(shown)["result"], (path, shown)
+        assert shown == _TROUBLE or answer.headers["content-type"].startswith("text/plain") or not json.loads(shown)["result"], (
+            path,
+            shown,
+        )
     assert "x" not in answer.headers, "a header of the request's own making"
     assert '"event": "defect"' not in running.api.child.said, path

@@ -142,7 +142,8 @@ def test_profile_events_are_kept_once_in_order_and_up_to_lives_limit() -> None:
 )
 def test_what_nobody_ended_is_failed_by_its_workers_death_or_its_jobs_end(death: float | None, job_end: float | None, message: str) -> None:
     ends = TaskEnds(
-        {WORKER: WorkerDeath(ms(death), 1, "killed")} if death is not None else {}, {JOB: ms(job_end) * 10**6} if job_end is not None else {}
+        {WORKER: WorkerDeath(ms(death), 1, "killed")} if death is not None else {},
+        {JOB: ms(job_end) * 10**6} if job_end is not None else {},
     )
     lines = [defined(), lived(("RUNNING", 1), workerId=b64(WORKER), nodeId=b64(NODE))]
     found = row(*lines, ends=ends)

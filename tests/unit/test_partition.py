@@ -63,7 +63,9 @@ def test_proto_field_names_are_understood() -> None:
 
 
 def test_keys_of_maps_are_no_field_names() -> None:
-    found = row(json.dumps(_snake(json.loads(defined()))).encode().replace(b'"task_func"', b'"required_resources":{"my_gpu":1.0},"task_func"'))
+    found = row(
+        json.dumps(_snake(json.loads(defined()))).encode().replace(b'"task_func"', b'"required_resources":{"my_gpu":1.0},"task_func"')
+    )
     assert found["required_resources"] == {"my_gpu": 1.0}
 
 
@@ -129,7 +131,9 @@ def test_a_task_named_in_another_events_text_is_not_mistaken() -> None:
     """Ids are looked for in the bytes: only the event's own counts."""
     other = "0b" * 24
     tricky = defined(name=f'"taskId":"{b64(other)}"', callSite=f'x "taskId":"{b64(other)}" y')
-    parent = line("TASK_DEFINITION_EVENT", "taskDefinitionEvent", {"parentTaskId": b64(other), **json.loads(defined())["taskDefinitionEvent"]})
+    parent = line(
+        "TASK_DEFINITION_EVENT", "taskDefinitionEvent", {"parentTaskId": b64(other), **json.loads(defined())["taskDefinitionEvent"]}
+    )
     for event in (tricky, parent):
         assert [r["task_id"] for r in rows([event])] == [TASK]
 

@@ -107,7 +107,11 @@ def test_without_profile_events_there_is_no_profile() -> None:
 
 def test_resources_and_environments_pass_through() -> None:
     environment = '{"env_vars": {"TOKEN": "s3cret"}, "config": {"setup_timeout_seconds": 5}}'
-    lines = [defined(requiredResources={"CPU": 1.0, "gpu": 0.5}, serializedRuntimeEnv=environment, callSite="a.py:1\n|b", labelSelector={"a": "b"})]
+    lines = [
+        defined(
+            requiredResources={"CPU": 1.0, "gpu": 0.5}, serializedRuntimeEnv=environment, callSite="a.py:1\n|b", labelSelector={"a": "b"}
+        )
+    ]
     found = row(*lines)
     assert found["required_resources"] == {"CPU": 1.0, "gpu": 0.5}
     assert found["runtime_env_info"]["serialized_runtime_env"] == environment
