@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -171,6 +172,7 @@ class Deployment:
     def __init__(self, directory: Path, redis: RedisServer, storage: Mapping[str, object], database: int = 0, **settings: object) -> None:
         self._directory = directory
         self._children: list[Child] = []
+        self._numbers = count()
         self._apis: list[Api] = []
         self.redis = redis
         self.database = database
@@ -188,9 +190,9 @@ class Deployment:
         return api
 
     def worker(self, concurrency: int = 1, **settings: object) -> Child:
-        ready = self._directory / f"ready-{len(self._children)}"
-        name = f"worker{len(self._children)}@%h"
-        options = ["--concurrency", str(concurrency), "--name", name, "--ready-file", str(ready)]
+        number = next(self._numbers)
+        ready = self._directory / f"ready-{number}"
+        options = ["--concurrency", str(concurrency), "--name", f"worker{number}@%h", "--ready-file", str(ready)]
         child = self._start("worker", ["worker", *options], settings)
         wait_until(lambda: ready.exists() or not child.runs(), "a worker", _STARTED)
         assert child.runs(), child.said
@@ -198,7 +200,7 @@ class Deployment:
 
     def _start(self, name: str, arguments: list[str], settings: Mapping[str, object]) -> Child:
         environment = self._environment | {f"RAY_HISTORY_{setting}": str(value) for setting, value in settings.items()}
-        child = Child(f"{name}-{len(self._children)}", [sys.executable, "-m", "cli", *arguments], self._directory, environment)
+        child = Child(f"{name}-{next(self._numbers)}", [sys.executable, "-m", "cli", *arguments], self._directory, environment)
         self._children.append(child)
         return child
 
@@ -213,6 +215,16 @@ class Deployment:
 
     def _workers(self) -> Iterator[Child]:
         return (child for child in self._children if child.name.startswith("worker") and child.runs())
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """What is started inside is killed at its end: for tests that share the rest."""
+        before = len(self._children)
+        try:
+            yield
+        finally:
+            for child in self._children[before:]:
+                child.kill()
 
     def said(self, name: str = "") -> str:
         """What all processes, or those whose name begins so, have logged."""

@@ -67,6 +67,6 @@ def test_a_wrong_redis_url_is_named_without_its_password(monkeypatch: pytest.Mon
     from shared.store.client import open_redis
 
     monkeypatch.setenv("RAY_HISTORY_REDIS_URL", url)
-    with pytest.raises(SettingsError, match="^RAY_HISTORY_REDIS_URL: ") as caught:
+    with pytest.raises(SettingsError, match=r"^RAY_HISTORY_REDIS_URL: ") as caught:
         open_redis(Settings.from_environment().redis)
     assert "pa55word" not in str(caught.value)
