@@ -70,14 +70,15 @@ def create_app_with(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     app.state.settings, app.state.draining = settings, draining
+    dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
+    # First, as most requests are for it: routes are tried in order.
+    app.router.routes.append(
+        Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
+    )
     app.include_router(health.router)
     app.include_router(figures.router)
     app.include_router(sessions.router)
     app.include_router(pages)
-    dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
-    app.router.routes.append(
-        Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
-    )
     app.router.default = dashboard
     add_error_handlers(app)
     ours = [route for router in (health.router, figures.router, sessions.router, pages) for route in router.routes]

@@ -14,7 +14,7 @@ from shared.sessions import Session
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many tasks sessions have, and how often what is measured. `page` are the rows of one answer."""
+    """How many tasks sessions have, and how often what is measured. `page` are the rows of one answer, `restarts` those of the API."""
 
     medium: int
     large: int
@@ -23,14 +23,19 @@ class Sizes:
     small_files: int
     rounds: int
     large_rounds: int
+    restarts: int
     tasks_by_id: int
     seconds: float
 
 
 FULL = Sizes(
-    medium=100_000, large=1_000_000, small=20_000, page=10_000, small_files=5_000, rounds=3, large_rounds=2, tasks_by_id=500, seconds=4
-)
-QUICK = Sizes(medium=20_000, large=60_000, small=20_000, page=2_000, small_files=500, rounds=3, large_rounds=1, tasks_by_id=200, seconds=1)
+    medium=100_000, large=1_000_000, small=20_000, page=10_000, small_files=5_000,
+    rounds=3, large_rounds=2, restarts=6, tasks_by_id=500, seconds=4,
+)  # fmt: skip
+QUICK = Sizes(
+    medium=20_000, large=60_000, small=20_000, page=2_000, small_files=500,
+    rounds=3, large_rounds=1, restarts=3, tasks_by_id=200, seconds=1,
+)  # fmt: skip
 
 
 class Bench:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.report import Report
+from collections.abc import Iterator
+
+from benchmarks.report import Report, Row
 
 _TEXT = """\
 # Performance
@@ -34,6 +36,10 @@ Written by `make bench ARGS="--docs docs"`, not by hand; all figures of the run,
 ## Cold loads by phase
 
 {phases}
+
+## Further figures
+
+{further}
 """
 
 
@@ -46,14 +52,36 @@ def text(report: Report) -> str:
         table=report.table(),
         rounds="three or more",
         phases=_phases(report),
+        further="\n".join(f"- {line}" for row in report.rows for line in _further(row)),
     )
 
 
+def _further(row: Row) -> Iterator[str]:
+    """What a row's details say beyond its figure."""
+    found = row.details
+    if "gzip" in found:
+        packed = found["gzip"]
+        yield f"{row.measure}: {found['bytes']:,} bytes; resident set of the API process after all of them {found['api_rss'] / 1e6:.0f} MB"
+        yield (
+            f"the same for a client that takes gzip: {packed['bytes']:,} bytes, {packed['packing_ms']:.0f} ms when it must be packed, then "
+            f"{packed['repeated_ms']:.1f} ms, where sending these bytes takes {packed['send_floor_ms']:.1f} ms"
+        )
+    if "p99_ms" in found:
+        yield (
+            f"{row.measure}: p99 {found['p99_ms']:.1f} ms, the first one {found['first_ms']:.1f} ms; /livez {found['livez_ms']:.2f} ms, "
+            f"one Redis round trip {found['redis_round_trip_ms']:.2f} ms"
+        )
+    if "snapshot" in found:
+        yield f"{row.measure}: {found['snapshot']:,} bytes for {found['attempts']:,} attempts"
+    if "by_load" in found:
+        yield f"{row.measure}: {', '.join(f'{peak / 1e6:.0f} MB' for peak in found['by_load'])} in the loads measured"
+
+
 def _phases(report: Report) -> str:
-    """Of the loads that are measured, in seconds, each phase's share of the last load."""
+    """Seconds that the last load of each measure was in each phase."""
     rows = [(row.measure, row.details["loads"]) for row in report.rows if "loads" in row.details]
     names = list(dict.fromkeys(name for _, loads in rows for run in loads for name in run["phases"]))
-    lines = [["load (last of its round)", *names, "bytes read", "events"], ["---"] * (len(names) + 3)]
+    lines = [["load (last of its rounds)", *names, "bytes read", "events"], ["---"] * (len(names) + 3)]
     for measure, loads in rows:
         last = loads[-1]
         took = [f"{last['phases'].get(name, 0):.2f} s" for name in names]

@@ -39,19 +39,20 @@ def page_of_tasks(bench: Bench) -> list[Row]:
     path = f"{_IS_STATE_API}?detail=1&limit={sizes.page}&{_OF_JOB}"
     first: dict[Session, list[Answer]] = {large: [], small: []}
     repeated: dict[Session, list[Answer]] = {large: [], small: []}
-    for turn in range(2 * sizes.rounds):
+    for turn in range(sizes.restarts):
         _cold_api(bench)
         for session in (large, small) if turn % 2 else (small, large):
             with bench.server.connect() as connection:
                 answers = [_get(connection, session, path) for _ in range(_REPEATS)]
             first[session].append(answers[0])
             repeated[session] += answers[1:]
+    rss = bench.server.api_process().memory_info().rss
     floor = _send_floor(bench, first[large][0].body)
     cold_large, cold_small, warm_large, warm_small = (
         median(answer.seconds for answer in taken[session]) * 1000 for taken in (first, repeated) for session in (large, small)
     )
     named = f"{sizes.page:,} detailed tasks of one job, {bench.sizes.large:,}-task session"
-    details = {"bytes": len(first[large][0].body), "bytes_small": len(first[small][0].body), **_gzipped(bench, large, path)}
+    details = {"bytes": len(first[large][0].body), "bytes_small": len(first[small][0].body), "api_rss": rss, **_gzipped(bench, large, path)}
     small_name, send = f"{sizes.small:,}-task session", "send floor"
     return [
         Row(f"{named}: first request, cold caches", cold_large, "ms", 1.2, floor=cold_small, floor_name=small_name, details=details),
@@ -115,7 +116,7 @@ def summaries(bench: Bench) -> list[Row]:
     paths = {"function": f"api/v0/tasks/summarize?{_OF_JOB}", "lineage": f"api/v0/tasks/summarize?{_OF_JOB}&summary_by=lineage"}
     first: dict[str, list[Answer]] = {by: [] for by in paths}
     repeated: dict[str, list[Answer]] = {by: [] for by in paths}
-    for _ in range(2 * bench.sizes.rounds):
+    for _ in range(bench.sizes.restarts):
         _cold_api(bench)
         with bench.server.connect() as connection:
             for by, path in paths.items():

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Recorded:
         raise LookupError(f"no {kind} was recorded that matches")
 
 
+@cache
 def read_recorded() -> Recorded:
     """All recorded sessions of the cluster whose jobs use tasks and actors in every way."""
     recorded = Recorded()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.errors import SessionNotFound
+from shared.errors import SessionNotFound, StorageUnavailable
 from shared.layout import METADATA_PREFIX, session_of_marker
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.storage.port import Storage
@@ -37,6 +38,8 @@ class Catalogue:
         self._clock = clock
         self._lock = threading.Lock()
         self._listing: _Listing | None = None
+        self._failed_at = -math.inf
+        self._failure = ""
 
     def sessions(self) -> list[Session]:
         """All of them, newest first."""
@@ -48,9 +51,20 @@ class Catalogue:
         return self._listing.skipped if self._listing else 0
 
     def resolve(self, ref: SessionRef) -> Session:
-        """The stored session that `ref` names; `latest` is the newest. Raises SessionNotFound, after a fresh look."""
+        """The stored session that `ref` names; `latest` is the newest. Raises SessionNotFound, after a fresh look.
+
+        A session known by its real name is not lost because the bucket can't be asked now, nor do its callers wait for that.
+        """
         asked = self._clock()
-        session = self._fresh(asked - self._max_age).by_ref.get(ref)
+        known = self._listing.by_ref.get(ref) if self._listing and ref.session not in (LATEST, LIVE) else None
+        if known is not None and (self._lock.locked() or asked - self._failed_at < self._max_age):
+            return known
+        try:
+            session = self._fresh(asked - self._max_age).by_ref.get(ref)
+        except StorageUnavailable:
+            if known is None:
+                raise
+            return known
         if session is None and ref.session != LIVE:
             session = self._fresh(asked).by_ref.get(ref)
         if session is None:
@@ -61,11 +75,21 @@ class Catalogue:
         listing = self._listing
         if listing is not None and listing.taken >= not_before:
             return listing
+        asked = self._clock()
         with self._lock:
             listing = self._listing
-            if listing is None or listing.taken < not_before:
-                # Its age counts from before the look: what is stored during it may be missing.
-                self._listing = listing = _list(self._storage, self._clock())
+            if listing is not None and listing.taken >= not_before:
+                return listing
+            if self._failed_at > asked:
+                # Who waited for a look that failed does not wait for another one.
+                raise StorageUnavailable(self._failure)
+            # Its age counts from before the look: what is stored during it may be missing.
+            taken = self._clock()
+            try:
+                self._listing = listing = _list(self._storage, taken)
+            except StorageUnavailable as exc:
+                self._failed_at, self._failure = self._clock(), str(exc)
+                raise
             return listing
 
 

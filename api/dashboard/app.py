@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import anyio
@@ -35,6 +36,8 @@ _LARGEST_SHARE = 8
 _LOG_ANSWERS_KEPT = 60
 _READ_METHODS = ("GET", "HEAD")
 _PARTS = ("namespace", "kind", "name", "session")
+# A dashboard asks for one session again and again.
+_reference = lru_cache(maxsize=1024)(SessionRef.of)
 # No route of the Ray dashboard begins so: a path that is none of our own either is a mistake, not a question about a session.
 _OURS = ("clusters", "sessions", "enter_cluster")
 
@@ -87,7 +90,7 @@ class Dashboard:
             if ".." in names:
                 raise InvalidReference("a path may not climb")
             return await problem(404, "not_found", f"there is no {scope['path']}")(scope, receive, send)
-        ref = SessionRef.of(*(parts[part] for part in _PARTS)) if by_path else reference_of(request.cookies)
+        ref = _reference(*(parts[part] for part in _PARTS)) if by_path else reference_of(request.cookies)
         sessions = cast("Sessions", self._state.sessions)
         cookies: Sequence[tuple[bytes, bytes]] = () if by_path else cookie_headers(ref, self._settings.cookie_age)
         sending = _with_cookies(send, cookies)

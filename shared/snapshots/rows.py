@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import add
@@ -76,23 +77,16 @@ class RowReader:
         needed: list[tuple[int, list[int], _Places]] = []
         fields: list[str] = []
         for (number, _), places in zip(chosen, await self._in_blocks(chosen), strict=True):
-            starts = np.asarray(self._index.parts[number].blocks)
-            of_row = np.searchsorted(starts, places, side="right") - 1
-            blocks, inverse = np.unique(of_row, return_inverse=True)
-            # Where a row lies in the lines of these blocks, one block after the other.
-            sizes = (starts[1:] - starts[:-1])[blocks]
-            before = np.cumsum(sizes) - sizes
-            needed.append((number, blocks.tolist(), before[inverse] + places - starts[of_row]))
+            needed.append((number, *_blocks_of(places, self._index.parts[number].blocks)))
             fields += [fmt.block_field(self._index.name, number, block, detail=kind) for kind in kinds for block in needed[-1][1]]
         unpack = _unpack_open_block if self._index.keyed else _unpack_block
         pieces = iter(await self._snapshot.pieces(fields, unpack))
+        hidden = await self._redactions([number for number, _, _ in needed]) if browser and self._index.keyed else {}
         found: list[_Lines] = [[] for _ in kinds]
         for number, blocks_of_part, at in needed:
-            parts = [_pick(list(chain.from_iterable(next(pieces) for _ in blocks_of_part)), at) for _ in kinds]
-            if browser and self._index.keyed:
-                parts = [await self._redacted(number, lines) for lines in parts]
-            for so_far, lines in zip(found, parts, strict=True):
-                so_far.extend(lines)
+            for so_far in found:
+                lines = _pick(list(chain.from_iterable(next(pieces) for _ in blocks_of_part)), at)
+                so_far.extend(_replaced(lines, hidden[number]) if hidden.get(number) else lines)
         if len(kinds) == 2:
             return SplitRows(*found)
         if self._index.keyed:
@@ -117,18 +111,36 @@ class RowReader:
                 found[name] = places
         return [rows if found[name] is None else found[name][rows] for name, (_, rows) in zip(names, chosen, strict=True)]
 
-    async def _redacted(self, number: int, rows: _Lines) -> _Lines:
-        """Rows of a large table: what must be hidden was found at load, so replacing it needs no decoding."""
-        (pairs,) = await self._snapshot.pieces([fmt.redactions_field(self._index.name, number)], _unpack_pairs, optional=True)
-        if not pairs:
-            return rows
-        text = b"\n".join(rows)
-        for secret, shown in pairs:
-            text = text.replace(secret.encode(), shown.encode())
-        return text.split(b"\n")
+    async def _redactions(self, parts: Sequence[int]) -> dict[int, list[list[str]]]:
+        """Per part of a large table, what must be replaced by what: found at load, so hiding it needs no decoding."""
+        fields = [fmt.redactions_field(self._index.name, number) for number in parts]
+        return dict(zip(parts, await self._snapshot.pieces(fields, _unpack_pairs, optional=True), strict=True))
+
+
+def _blocks_of(places: _Places, starts: list[int]) -> tuple[list[int], _Places]:
+    """The blocks that hold some places, and where each place is in the lines of these blocks, one block after the other."""
+    if places.size == 1:
+        # A task by its id.
+        block = bisect_right(starts, int(places[0])) - 1
+        return [block], places - starts[block]
+    edges = np.asarray(starts)
+    of_place = np.searchsorted(edges, places, side="right") - 1
+    blocks, inverse = np.unique(of_place, return_inverse=True)
+    sizes = (edges[1:] - edges[:-1])[blocks]
+    before = np.cumsum(sizes) - sizes
+    return blocks.tolist(), before[inverse] + places - edges[of_place]
+
+
+def _replaced(lines: _Lines, pairs: list[list[str]]) -> _Lines:
+    text = b"\n".join(lines)
+    for secret, shown in pairs:
+        text = text.replace(secret.encode(), shown.encode())
+    return text.split(b"\n")
 
 
 def _pick(lines: _Lines, at: _Places) -> _Lines:
+    if at.size == 1:
+        return [lines[int(at[0])]]
     if at.size and int(at[-1]) - int(at[0]) == at.size - 1 and bool((np.diff(at) == 1).all()):
         return lines[int(at[0]) : int(at[-1]) + 1]
     return list(map(lines.__getitem__, at.tolist()))
@@ -141,8 +153,9 @@ def unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
 
 
 def _unpack_block(data: bytes) -> tuple[_Lines, int]:
-    lines = fmt.decompress(data).split(b"\n")
-    return lines, _size(lines)
+    text = fmt.decompress(data)
+    lines = text.split(b"\n")
+    return lines, _size(text, lines)
 
 
 def _unpack_open_block(data: bytes) -> tuple[_Lines, int]:
@@ -153,13 +166,13 @@ def _unpack_open_block(data: bytes) -> tuple[_Lines, int]:
         lines = text.split(b"}\n")
     else:
         lines = text.split(b"\n")
-    return lines, _size(lines)
+    return lines, _size(text, lines)
 
 
-def _size(lines: _Lines) -> int:
-    return sum(map(len, lines)) + 64 * len(lines)
+def _size(text: bytes, lines: _Lines) -> int:
+    return len(text) + 64 * len(lines)
 
 
-def _unpack_pairs(data: bytes) -> tuple[list[list[Any]], int]:
+def _unpack_pairs(data: bytes) -> tuple[list[list[str]], int]:
     pairs = msgspec.msgpack.decode(fmt.decompress(data))
     return pairs, sum(len(a) + len(b) for a, b in pairs)

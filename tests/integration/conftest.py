@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -38,7 +39,10 @@ def bucket(recorded: Path) -> Iterator[GatedBucket]:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, bucket: GatedBucket) -> Iterator[Running]:
     with deployment(tmp_path_factory.mktemp("deployment"), redis_server, bucket.storage) as whole:
-        yield Running(whole, (whole.api(), whole.api()), whole.worker(2))
+        with ThreadPoolExecutor() as starting:
+            started = [starting.submit(whole.api), starting.submit(whole.api), starting.submit(whole.worker, 2)]
+            first, second, worker = (one.result() for one in started)
+        yield Running(whole, (first, second), worker)
 
 
 @pytest.fixture(scope="session")

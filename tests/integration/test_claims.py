@@ -419,7 +419,8 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def evict(self) -> None:
-        assert self.store.wait(self.store.claims.drop(S)) == self.published
+        dropped = self.store.wait(self.store.claims.drop(S))
+        assert dropped == self.published or not self.published
         self.published = ""
         self.written.clear()
 
@@ -466,7 +467,7 @@ def test_the_protocol_holds_in_any_order(any_redis: RedisServer) -> None:
     machine = type("Protocol", (Protocol,), {"store": store})
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=checks)
+        machine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=checks)
     )
     store.redis.flushdb()
     store.close()

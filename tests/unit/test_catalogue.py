@@ -12,6 +12,7 @@ from shared.catalogue import Catalogue
 from shared.errors import SessionNotFound, StorageUnavailable
 from shared.sessions import Session, SessionRef
 from shared.storage.port import ObjectInfo
+from tests.waiting import wait_until
 
 OLD, MIDDLE, NEW = (f"session_2026-11-0{day}_10-11-12_123456_1" for day in (1, 2, 3))
 
@@ -162,6 +163,50 @@ def test_an_outage_is_never_an_empty_catalogue() -> None:
     assert catalogue.resolve(SessionRef.parse("ns/raycluster/c")).session == NEW
     with pytest.raises(StorageUnavailable):
         catalogue.resolve(SessionRef.parse("ns/raycluster/none"))
+
+
+def test_callers_that_wait_share_one_failure() -> None:
+    bucket = Bucket(*BUCKET)
+    bucket.gate, bucket.down = threading.Event(), True
+    catalogue = Catalogue(bucket, 15.0)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(catalogue.sessions) for _ in range(20)]
+        wait_until(lambda: pool._work_queue.empty() and bucket.listings == 1)
+        bucket.gate.set()
+        assert all(isinstance(answer.exception(), StorageUnavailable) for answer in asked)
+    assert bucket.listings < 20
+
+
+def test_a_known_session_outlives_an_outage_and_its_callers_do_not_wait() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    catalogue.sessions()
+    bucket.down = True
+    known, latest = SessionRef.parse(f"ns/raycluster/c/{OLD}"), SessionRef.parse("ns/raycluster/c")
+    clock.now += 16
+    for _ in range(3):
+        assert catalogue.resolve(known).session == OLD
+    assert bucket.listings == 2, "one look in so long a time"
+    with pytest.raises(StorageUnavailable):
+        catalogue.resolve(latest)
+    bucket.gate = threading.Event()
+    clock.now += 16
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(catalogue.sessions)
+        wait_until(catalogue._lock.locked)
+        assert catalogue.resolve(known).session == OLD, "while another caller looks"
+        bucket.gate.set()
+        assert isinstance(looking.exception(), StorageUnavailable)
+
+
+def test_a_session_that_was_deleted_is_not_found_once_the_bucket_says_so() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    catalogue.sessions()
+    bucket.keys.remove(f"cluster-metadata/raycluster/ns_c/{OLD}")
+    clock.now += 16
+    with pytest.raises(SessionNotFound):
+        catalogue.resolve(SessionRef.parse(f"ns/raycluster/c/{OLD}"))
 
 
 def test_bad_markers_are_skipped_and_counted() -> None:
