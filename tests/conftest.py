@@ -37,5 +37,5 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def nothing_leaks() -> Iterator[None]:
     """Every key has a TTL or is what the eviction index is made of; Celery's own queue and bindings are its own business."""
     yield
-    leaks = [leak for server in RedisServer.running for leak in server.leaks()]  # each is told of once
+    leaks = [leak for server in RedisServer.running for leak in server.leaks()]
     assert not leaks, f"keys without TTL: {leaks}"

@@ -123,7 +123,7 @@ class RedisServer:
         return Redis(port=self.port, db=database)
 
     def leaks(self) -> list[str]:
-        """Keys that nothing will ever take away: without TTL, and not what expired snapshots are found by."""
+        """Keys that nothing would ever take away: without TTL, and not what expired snapshots are found by. Each is told of once."""
         found = []
         with self.client() as server:
             databases = [int(name.removeprefix("db")) for name in server.info("keyspace")]
@@ -132,6 +132,7 @@ class RedisServer:
                 for name in client.scan_iter(count=1000):
                     if client.ttl(name) == -1 and not name.decode().startswith(_WITHOUT_TTL):
                         found.append(f"{name.decode()} in database {database}")
+                        client.expire(name, 60)
         return found
 
 
