@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import zstandard
@@ -56,5 +57,10 @@ def packer(encoding: str) -> Packer:
 
 def pack(body: bytes, encoding: str) -> bytes:
     """A whole body."""
+    return pack_pieces([body], encoding)
+
+
+def pack_pieces(body: Iterable[bytes], encoding: str) -> bytes:
+    """A whole body that comes in pieces."""
     made = packer(encoding)
-    return made.compress(body) + made.flush()
+    return b"".join([*map(made.compress, body), made.flush()])

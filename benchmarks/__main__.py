@@ -6,7 +6,6 @@ Sessions are generated once into `.bench` (6 GB; `--quick`: 0.6 GB). Reaching a 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, help="write performance.md and performance.json into this directory")
     parser.add_argument("--cache", type=Path, default=Path(".bench"), help="where generated sessions are kept")
     given = parser.parse_args()
-    report = Report(" ".join(["python -m benchmarks", *sys.argv[1:]]))
+    report = Report(" ".join(["python -m benchmarks", *["--quick"] * given.quick, *(f"--only {name}" for name in given.only or ())]))
     cache = given.cache.absolute()
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "bucket").mkdir(exist_ok=True)

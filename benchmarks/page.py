@@ -28,7 +28,8 @@ Written by `make bench ARGS="--docs docs"`, not by hand; all figures of the run,
   compared with, so that both see the same machine.
 - *Decode floor*: msgspec decoding of the same event files line by line into the workers' own structs, from memory, on one core, in a
   process with the workers' memory settings. It sorts nothing, merges nothing and writes nothing.
-- *Send floor*: a bare ASGI app under the same server (uvicorn, uvloop, httptools) that sends the same bytes.
+- *Send floor*: a bare ASGI app under the same server (uvicorn, uvloop, httptools) that sends the same bytes. The client receives into
+  memory that it has used before: pages that the kernel must find first would make the floor of large answers five times as high.
 - *Cold caches*: the first request to a new API process that has answered requests for another session before.
 - *Peak RSS*: the largest resident set that any worker process had during the loads, pages shared with its parent included.
 - *Redis memory*: `MEMORY USAGE` of the snapshot's key, every field sampled.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,6 +29,8 @@ _ALL_ONES = b"//////////"
 _ONES = b"//"
 # isal's type stubs do not know that it is an exception.
 _GZIP_ERROR = cast("type[Exception]", isal_zlib.error)
+_URL_SAFE = re.compile(rb"[-_]")
+_PLAIN = bytes.maketrans(b"-_", b"+/")
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9+/]{32}")
 _SAMPLES = 3
 _SALVAGE = 1 << 12
@@ -78,6 +80,8 @@ class Lines:
     entities: list[dict[str, Any]] = field(default_factory=list)
     events: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    # By the first two characters of an id; made once, as a session may have thousands of small files.
+    appends: dict[bytes, Callable[[bytes], None]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ranges: Ranges) -> Lines:
@@ -85,12 +89,12 @@ class Lines:
 
     def texts(self) -> list[bytes]:
         """One text for each range, which `tasks_in` reads. The lines are released."""
-        lines, self.by_range = self.by_range, []
+        lines, self.by_range, self.appends = self.by_range, [], {}
         return [b"\n".join(bucket) for bucket in lines]
 
 
 def tasks_in(texts: Iterable[bytes]) -> dict[bytes, list[bytes]]:
-    """Lines by task (as their id is spelled) out of several texts of one range."""
+    """Lines by task (its id in plain base64) out of several texts of one range."""
     tasks: dict[bytes, list[bytes]] = {}
     mark = _MARK
     for text in texts:
@@ -102,6 +106,9 @@ def tasks_in(texts: Iterable[bytes]) -> dict[bytes, list[bytes]]:
                 tasks[task_id] = [line]
             else:
                 known.append(line)
+    for task_id in [task_id for task_id in tasks if _URL_SAFE.search(task_id)]:
+        # Another spelling of an id: its events belong together with those of the plain one.
+        tasks.setdefault(task_id.translate(_PLAIN), []).extend(tasks.pop(task_id))
     return tasks
 
 
@@ -140,7 +147,13 @@ def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
     """Add the lines of one event file. A bad line is counted and sampled, and never fails the file. Raises UnreadableFile."""
     buckets, mark, events = into.by_range, _MARK, 0
     # Half of the ids' first two characters decide; those of creation tasks and drivers all begin alike.
-    appends = {prefix: buckets[number].append for prefix, number in ranges.by_prefix.items() if prefix != _ONES}
+    if not into.appends:
+        into.appends = {
+            prefix: buckets[number].append
+            for prefix, number in ranges.by_prefix.items()
+            if prefix != _ONES and not _URL_SAFE.search(prefix)
+        }
+    appends = into.appends
     for line in lines_of(text):
         at = line.find(mark)
         # Only a key can look like this: within a string its quotes are escaped, and a definition's parent has a key of its own.

@@ -6,13 +6,37 @@ from typing import Any
 
 import msgspec
 from fastapi import Response
+from starlette.types import Receive, Scope, Send
 
 _encode = msgspec.json.Encoder().encode
+# In a request's scope: whoever set it takes a whole body, as a list under the same name in one body message. So what is cached already
+# need not be copied together.
+PIECES = "pieces"
+
+
+class _Pieces(Response):
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(media_type="application/json", headers={"content-length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope.get(PIECES):
+            await send({"type": "http.response.body", PIECES: self._pieces})
+            return
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 def json_bytes(body: bytes, status: int = 200) -> Response:
     """JSON that is text already."""
     return Response(body, status, media_type="application/json")
+
+
+def json_pieces(pieces: list[bytes]) -> Response:
+    """The same in pieces, which may be large."""
+    return _Pieces(pieces)
 
 
 def envelope(msg: str, data: bytes | dict[str, Any], *, result: bool = True, status: int = 200) -> Response:

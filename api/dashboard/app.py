@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import compression
+from api.dashboard import answers
 from api.dashboard.scope import DashboardScope, is_browser
 from api.errors import add_error_handlers, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
@@ -34,6 +35,8 @@ _Headers = list[tuple[bytes, bytes]]
 # A larger share of the cache is not given to one answer.
 _LARGEST_SHARE = 8
 _LOG_ANSWERS_KEPT = 60
+# Packing more than this leaves the event loop.
+_PACKED_HERE = 1 << 16
 _READ_METHODS = ("GET", "HEAD")
 _PARTS = ("namespace", "kind", "name", "session")
 # A dashboard asks for one session again and again.
@@ -58,11 +61,15 @@ def dashboard_routes(routers: Sequence[APIRouter]) -> FastAPI:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A whole answer in one encoding."""
+    """A whole answer in one encoding. Pieces of its body may be cached blocks, which are then not kept twice."""
 
     status: int
     headers: _Headers
-    body: bytes
+    body: list[bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.body))
 
 
 class Dashboard:
@@ -142,20 +149,24 @@ class Dashboard:
             capture = _Capture(send, tag, encoding, head=scope["method"] == "HEAD")
             # As live: whatever answers GET answers HEAD.
             method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
-            await self._routes({**scope, "method": method, "dashboard": within}, request.receive, capture)
+            await self._routes({**scope, "method": method, "dashboard": within, answers.PIECES: True}, request.receive, capture)
             if within.snapshot.gone and not capture.streaming:
                 raise SnapshotGone(f"snapshot {entered.generation} of {within.session.key} is gone")
             answer = await capture.finish()
             if answer is None:
                 return
-            if answer.status == 200 and len(answer.body) * _LARGEST_SHARE <= self._settings.block_cache and not capture.head:
-                cache.put(cache_key, answer, len(answer.body) + 1024)
+            size = answer.size
+            if answer.status == 200 and size * _LARGEST_SHARE <= self._settings.block_cache and not capture.head:
+                cache.put(cache_key, answer, size + 1024)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+        *others, last = [b""] if scope["method"] == "HEAD" else answer.body
+        for piece in others:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
 
 
 class _Capture:
-    """Takes a route's messages: a body of one piece is packed and given back as a whole, a stream is packed as it passes."""
+    """Takes a route's messages: a body of one message is packed and given back as a whole, a stream is packed as it passes."""
 
     def __init__(self, send: Send, tag: str, encoding: str, *, head: bool) -> None:
         self._send = send
@@ -163,7 +174,7 @@ class _Capture:
         self._encoding = encoding
         self.head = head
         self._start: Message = {}
-        self._whole: bytes | None = None
+        self._whole: list[bytes] | None = None
         self._packer: compression.Packer | None = None
         self.streaming = False
 
@@ -176,7 +187,7 @@ class _Capture:
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         if not self.streaming and not more:
-            self._whole = body
+            self._whole = message.get(answers.PIECES) or [body]
             return
         if not self.streaming:
             self.streaming = True
@@ -200,15 +211,15 @@ class _Capture:
             return None
         body, status = self._whole, int(self._start["status"])
         headers: _Headers = list(self._start.get("headers", []))
-        if self._encoding and len(body) >= compression.SMALLEST and _packs(headers):
-            encoding = self._encoding
-            body = (
-                await anyio.to_thread.run_sync(compression.pack, body, encoding)
-                if len(body) > 1 << 16
-                else compression.pack(body, encoding)
-            )
-            headers = _packed(headers, encoding)
-            headers.append((b"content-length", str(len(body)).encode()))
+        size = sum(map(len, body))
+        if self._encoding and size >= compression.SMALLEST and _packs(headers):
+            if size <= _PACKED_HERE:
+                # Whole: isal packs a short body worse after a very short first piece.
+                body = [compression.pack(b"".join(body), self._encoding)]
+            else:
+                body = [await anyio.to_thread.run_sync(compression.pack_pieces, body, self._encoding)]
+            headers = _packed(headers, self._encoding)
+            headers.append((b"content-length", str(len(body[0])).encode()))
         return _Answer(status, _tagged(headers, self._tag) if status == 200 else headers, body)
 
 

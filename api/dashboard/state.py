@@ -13,7 +13,7 @@ from api.dashboard.scope import DashboardScope, Scope
 from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
 from shared.snapshots.filters import BadFilter, make_filter
 from shared.snapshots.format import Meta
-from shared.snapshots.rows import joined
+from shared.snapshots.rows import pieces
 from shared.snapshots.table import Page
 
 router = APIRouter()
@@ -86,7 +86,7 @@ async def _list(resource: Resource, request: Request, scope: DashboardScope) -> 
 async def _answer(resource: Resource, options: ListOptions, scope: DashboardScope) -> Response:
     meta = await scope.snapshot.meta()
     if resource.name not in meta.tables:
-        return answers.json_bytes(list_body(Page(0, 0, []), 0, meta, [NEVER_STORED.format(name=resource.name.replace("_", " "))]))
+        return answers.json_pieces(list_body(Page(0, 0, []), 0, meta, [NEVER_STORED.format(name=resource.name.replace("_", " "))]))
     source = options.source
     if resource is TASKS and options.exclude_driver:
         source = (NOT_DRIVER, *source)
@@ -94,12 +94,12 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
         options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser
     )
     total = page.total if resource is TASKS else meta.tables[resource.name].rows
-    return answers.json_bytes(list_body(page, total, meta, None, after_source=page.total if resource in (TASKS, NODES) else total))
+    return answers.json_pieces(list_body(page, total, meta, None, after_source=page.total if resource in (TASKS, NODES) else total))
 
 
-def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None, *, after_source: int | None = None) -> bytes:
-    """A `ListApiResponse` around rows that are JSON already."""
-    return joined(
+def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None, *, after_source: int | None = None) -> list[bytes]:
+    """A `ListApiResponse` around rows that are JSON already, in pieces."""
+    return pieces(
         b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,"result":['
         % (total, total if after_source is None else after_source, page.num_filtered),
         page.rows,

@@ -64,11 +64,12 @@ async def summarize_tasks(request: Request, scope: Scope) -> Response:
     elif stored is None:
         stored = await _functions(scope, (*source, *others))
     meta = await scope.snapshot.meta()
-    return answers.json_bytes(
+    before = (
         b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,'
-        b'"result":{"node_id_to_summary":{"cluster":%b}},"partial_failure_warning":%b,"warnings":%b}}}'
-        % (counted.total, counted.total, counted.num_filtered, stored, _encode(partial_failure(meta)), _encode(warnings))
+        b'"result":{"node_id_to_summary":{"cluster":' % (counted.total, counted.total, counted.num_filtered)
     )
+    after = b'}},"partial_failure_warning":%b,"warnings":%b}}}' % (_encode(partial_failure(meta)), _encode(warnings))
+    return answers.json_pieces([before, stored, after])
 
 
 async def _stored(scope: DashboardScope, by: str, job: str | None) -> bytes | None:

@@ -9,9 +9,8 @@ Fields in the snapshot's hash (`{t}` table, `{p}` part, `{b}` block):
     t:{t}:{p}:c:{name}   one filter column of a part (msgpack of ColumnData, compressed)
     t:{t}:{p}:k          8-byte prefixes of the ids of a part (only of keyed tables: those with too many ids for a dictionary)
     t:{t}:{p}:r          what to replace in the rows of a part before a browser may see them (only where there is any)
-    t:{t}:{p}:b:{b}      a block of rows with the base columns, newline-separated JSON, compressed
-    t:{t}:{p}:d:{b}      what the detail columns add to those rows: text to put before a row's last brace, closing brace included
-                         (tables that are not keyed: the same rows with all columns)
+    t:{t}:{p}:b:{b}      a block of rows with the base columns: JSON with BETWEEN_ROWS between, compressed
+    t:{t}:{p}:d:{b}      the same rows with all columns
     d:{name}             a JSON document
     meta                 msgpack of Meta
 """
@@ -28,7 +27,9 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
+# No row has a raw newline in it, so rows are found by it; and a whole block is a piece of a JSON list as it is.
+BETWEEN_ROWS = b",\n"
 META = "meta"
 _ALL_ONES = "f" * 16
 Scalar = str | int | float | bool | None
@@ -184,8 +185,3 @@ def prefix_of(hex_id: str) -> int:
 def prefixes_of(hex_ids: Iterable[str]) -> bytes:
     """The same of many ids, one after the other."""
     return bytes.fromhex("".join([i[16:32] if i.startswith(_ALL_ONES) else i[:16] for i in hex_ids]))
-
-
-def full_row(base: bytes, rest: bytes) -> bytes:
-    """All columns of a row of a keyed table."""
-    return base[:-1] + rest

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from operator import add
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
@@ -20,44 +19,41 @@ if TYPE_CHECKING:
     from shared.snapshots.reader import SnapshotReader
 
 _Places = NDArray[np.intp]
-_Lines = list[bytes]
 
 
-class SplitRows(Sequence[bytes]):
-    """Rows in two pieces each, as large tables keep them: putting thousands together to copy them once more takes as long as sending."""
+class Rows(Sequence[bytes]):
+    """Rows in texts of one or more each: whole blocks stay uncut, as cutting thousands of rows takes longer than sending them."""
 
-    def __init__(self, starts: _Lines, ends: _Lines) -> None:
-        self._starts = starts
-        self._ends = ends
+    def __init__(self, texts: list[bytes]) -> None:
+        self.texts = texts
+
+    @cached_property
+    def _cut(self) -> list[bytes]:
+        return [row for text in self.texts for row in text.split(fmt.BETWEEN_ROWS)]
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._cut)
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
 
     @overload
-    def __getitem__(self, at: slice) -> _Lines: ...
+    def __getitem__(self, at: slice) -> list[bytes]: ...
 
-    def __getitem__(self, at: int | slice) -> bytes | _Lines:
-        if isinstance(at, slice):
-            return list(map(add, self._starts[at], self._ends[at]))
-        return self._starts[at] + self._ends[at]
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        return self._cut[at]
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(add, self._starts, self._ends)
-
-    def pieces(self, between: bytes) -> _Lines:
-        found = [between] * (3 * len(self))
-        found[0::3], found[1::3] = self._starts, self._ends
-        return found[:-1]
+        return iter(self._cut)
 
 
-def joined(before: bytes, rows: Sequence[bytes], after: bytes) -> bytes:
-    """Rows with commas between, and what stands around them, in one go."""
-    if isinstance(rows, SplitRows):
-        return b"".join((before, *rows.pieces(b","), after))
-    return b"".join((before, b",".join(rows), after))
+def pieces(before: bytes, rows: Sequence[bytes], after: bytes) -> list[bytes]:
+    """What makes up a JSON text: rows with commas between, and what stands around them."""
+    texts = rows.texts if isinstance(rows, Rows) else [fmt.BETWEEN_ROWS.join(rows)]
+    found = [fmt.BETWEEN_ROWS] * (2 * len(texts) + 1)
+    found[1::2] = texts
+    found[0], found[-1] = before, after
+    return found
 
 
 class RowReader:
@@ -73,25 +69,23 @@ class RowReader:
         """Rows by part and place in id order, in the order given."""
         if not chosen:
             return []
-        kinds = (False, True) if self._index.keyed and detail else (detail,)
         needed: list[tuple[int, list[int], _Places]] = []
         fields: list[str] = []
         for (number, _), places in zip(chosen, await self._in_blocks(chosen), strict=True):
             needed.append((number, *_blocks_of(places, self._index.parts[number].blocks)))
-            fields += [fmt.block_field(self._index.name, number, block, detail=kind) for kind in kinds for block in needed[-1][1]]
-        unpack = _unpack_open_block if self._index.keyed else _unpack_block
-        pieces = iter(await self._snapshot.pieces(fields, unpack))
+            fields += [fmt.block_field(self._index.name, number, block, detail=detail) for block in needed[-1][1]]
+        blocks = iter(await self._snapshot.pieces(fields, _unpack_block))
         hidden = await self._redactions([number for number, _, _ in needed]) if browser and self._index.keyed else {}
-        found: list[_Lines] = [[] for _ in kinds]
+        texts: list[bytes] = []
         for number, blocks_of_part, at in needed:
-            for so_far in found:
-                lines = _pick(list(chain.from_iterable(next(pieces) for _ in blocks_of_part)), at)
-                so_far.extend(_replaced(lines, hidden[number]) if hidden.get(number) else lines)
-        if len(kinds) == 2:
-            return SplitRows(*found)
-        if self._index.keyed:
-            return [line + b"}" for line in found[0]]
-        return redact_rows(found[0]) if browser else found[0]
+            starts = self._index.parts[number].blocks
+            sizes = [starts[block + 1] - starts[block] for block in blocks_of_part]
+            of_part = _picked([next(blocks) for _ in blocks_of_part], sizes, at)
+            for secret, shown in hidden.get(number) or ():
+                of_part = [text.replace(secret.encode(), shown.encode()) for text in of_part]
+            texts += of_part
+        rows = Rows(texts)
+        return redact_rows(list(rows)) if browser and not self._index.keyed else rows
 
     async def _in_blocks(self, chosen: Sequence[tuple[int, _Places]]) -> list[_Places]:
         """Places in id order to places in blocks."""
@@ -131,19 +125,33 @@ def _blocks_of(places: _Places, starts: list[int]) -> tuple[list[int], _Places]:
     return blocks.tolist(), before[inverse] + places - edges[of_place]
 
 
-def _replaced(lines: _Lines, pairs: list[list[str]]) -> _Lines:
-    text = b"\n".join(lines)
-    for secret, shown in pairs:
-        text = text.replace(secret.encode(), shown.encode())
-    return text.split(b"\n")
+def _picked(texts: list[bytes], sizes: list[int], at: _Places) -> list[bytes]:
+    """The rows at some places of blocks, as few texts. `sizes`: how many rows each block has."""
+    first, last = int(at[0]), int(at[-1])
+    if len(texts) == 1 and at.size == 1:
+        return [_row_at(texts[0], first)]
+    if last - first != at.size - 1 or (at.size > 2 and not bool((np.diff(at) == 1).all())):
+        rows = [row for text in texts for row in text.split(fmt.BETWEEN_ROWS)]
+        return [fmt.BETWEEN_ROWS.join(map(rows.__getitem__, at.tolist()))]
+    found = []
+    begin = 0
+    for text, size in zip(texts, sizes, strict=True):
+        if first <= begin and begin + size <= last + 1:
+            found.append(text)
+        else:
+            rows = text.split(fmt.BETWEEN_ROWS)[max(0, first - begin) : last + 1 - begin]
+            found.append(fmt.BETWEEN_ROWS.join(rows))
+        begin += size
+    return found
 
 
-def _pick(lines: _Lines, at: _Places) -> _Lines:
-    if at.size == 1:
-        return [lines[int(at[0])]]
-    if at.size and int(at[-1]) - int(at[0]) == at.size - 1 and bool((np.diff(at) == 1).all()):
-        return lines[int(at[0]) : int(at[-1]) + 1]
-    return list(map(lines.__getitem__, at.tolist()))
+def _row_at(text: bytes, place: int) -> bytes:
+    """One row: the others need not be cut for it. One character is found much faster than two."""
+    begin = 0
+    for _ in range(place):
+        begin = text.index(b"\n", begin) + 1
+    end = text.find(b"\n", begin)
+    return text[begin:] if end < 0 else text[begin : end - 1]
 
 
 def unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
@@ -152,25 +160,9 @@ def unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
     return column, column.size
 
 
-def _unpack_block(data: bytes) -> tuple[_Lines, int]:
+def _unpack_block(data: bytes) -> tuple[bytes, int]:
     text = fmt.decompress(data)
-    lines = text.split(b"\n")
-    return lines, _size(text, lines)
-
-
-def _unpack_open_block(data: bytes) -> tuple[_Lines, int]:
-    """A block of a keyed table. Rows with the base columns lose their closing brace, for those with all columns go on there."""
-    text = fmt.decompress(data)
-    if text.startswith(b"{"):
-        text = text.removesuffix(b"}")
-        lines = text.split(b"}\n")
-    else:
-        lines = text.split(b"\n")
-    return lines, _size(text, lines)
-
-
-def _size(text: bytes, lines: _Lines) -> int:
-    return len(text) + 64 * len(lines)
+    return text, len(text)
 
 
 def _unpack_pairs(data: bytes) -> tuple[list[list[str]], int]:

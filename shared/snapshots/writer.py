@@ -13,9 +13,10 @@ from shared.snapshots import format as fmt
 from shared.snapshots.format import PartIndex, TableIndex
 
 # A page of one row should not unpack much more than it; a page of thousands should not be many fields. Measured on rows of tasks: with
-# 256 a pair of blocks takes 0.25 ms to unpack and split, with 64 it takes 0.07 ms, for a fifth more bytes.
+# 256 rows in a block, one takes three times as long to unpack as with 64, for a sixth fewer bytes.
 BLOCK_ROWS = 64
 
+_BETWEEN = fmt.BETWEEN_ROWS.decode()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,7 +32,10 @@ class TablePart:
     def render(
         self, ids: Sequence[str], base: Sequence[str], rest: Sequence[str], redactions: Mapping[str, str], *, keyed: bool = True
     ) -> tuple[PartIndex, dict[str, bytes]]:
-        """The part's index and its fields. `rest` is what all columns add to a row of `base` (format.py says how)."""
+        """The part's index and its fields. `rest` is what all columns add: text to put instead of the last brace of a row of `base`.
+
+        Tables that are not keyed: the same rows with all columns.
+        """
         table, number, rows = self._table, self._number, len(ids)
         fields: dict[str, bytes] = {}
         clusters: list[fmt.Scalar] = []
@@ -52,9 +56,10 @@ class TablePart:
         starts = list(range(0, rows, BLOCK_ROWS))
         for block, start in enumerate(starts):
             places = order[start : start + BLOCK_ROWS]
-            for detail, lines in ((False, base), (True, rest)):
-                field = fmt.block_field(table, number, block, detail=detail)
-                fields[field] = fmt.compress("\n".join([lines[at] for at in places]).encode())
+            short = [base[at] for at in places]
+            whole = [row[:-1] + rest[at] for row, at in zip(short, places, strict=True)] if keyed else [rest[at] for at in places]
+            for detail, lines in ((False, short), (True, whole)):
+                fields[fmt.block_field(table, number, block, detail=detail)] = fmt.compress(_BETWEEN.join(lines).encode())
         tally = fmt.joint_counts([tallied[name] for name in fmt.TALLIED]) if tallied else []
         return PartIndex(rows, ids[0] if rows else "", ids[-1] if rows else "", [*starts, rows], clusters, tally), fields
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.storage.keys import is_key, is_prefix
+from shared.storage.local_directories import Directories
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
 
@@ -89,7 +90,13 @@ class LocalStorage:
                 yield chunk
 
     def read_many(self, objects: Iterable[ObjectInfo]) -> Iterator[tuple[ObjectInfo, Answer]]:
-        return read_ahead(objects, lambda info: self.read(info.key), threads=_THREADS, budget=self._read_ahead_bytes, batch_objects=_BATCH)
+        directories = Directories(lambda key: self._inside(self._real_root(), key))
+
+        def read(info: ObjectInfo) -> bytes:
+            content = directories.read(info.key)
+            return self.read(info.key) if content is None else content
+
+        return read_ahead(objects, read, threads=_THREADS, budget=self._read_ahead_bytes, batch_objects=_BATCH)
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.task_lines import TASK, defined, line, lived, profiled, row, rows
+from tests.task_lines import TASK, defined, line, lived, loaded, profiled, row, rows
 from tests.unit.session_events import actor_defined, b64
 from workers.partition import Lines, Ranges, UnreadableFile, lines_of, partition, unpack
 
@@ -40,6 +41,19 @@ def test_lines_may_be_separated_in_any_way(separator: bytes) -> None:
     for text in (separator.join(EVENTS), separator.join(EVENTS) + separator):
         lines = _cut(text)
         assert (lines.events, lines.skipped.total()) == (3, 0)
+
+
+@pytest.mark.parametrize("ranges", [1, 6])
+@pytest.mark.parametrize("task_id", ["fbefbe" * 6 + "03000000" + "ffff", "ff" * 8 + "fbefbe" * 5 + "ff"])
+def test_events_that_spell_one_id_differently_are_of_one_task(task_id: str, ranges: int) -> None:
+    task_id = task_id.ljust(48, "f")
+    events = [defined(task_id), lived(("RUNNING", 1), task_id=task_id), lived(("FINISHED", 2), task_id=task_id)]
+    plain = b64(task_id).encode()
+    url_safe = plain.translate(bytes.maketrans(b"+/", b"-_"))
+    assert url_safe != plain
+    mixed = [events[0], *(event.replace(plain, url_safe) for event in events[1:])]
+    found = asyncio.run(loaded([b"\n".join(mixed)], ranges=ranges).table("tasks").select(limit=10, detail=True))
+    assert [json.loads(row) for row in found.rows] == rows(events)
 
 
 @pytest.mark.parametrize("indent", [None, 2])
