@@ -5,15 +5,15 @@ Mirrors Ray 2.60's `dashboard/modules/task_events/task_event_storage.py` and `ra
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from operator import attrgetter, lt
 
 import msgspec
 
-from shared.ray.ids import to_hex
+from shared.ray.ids import Hexer
 from shared.ray.times import ms_text
+from workers.definitions import UNDEFINED, Definitions, Shape
 from workers.entities.ends import TaskEnds
-from workers.ray_events import Definition, ErrorInfo, Event, LogInfo, ProfileEvent, ProfileEvents
+from workers.ray_events import NO_PART, ErrorInfo, LogInfo, ProfileEvent, ProfileEvents, TaskEvent
 
 # Live keeps the last so many profile events of an attempt (MAX_NUM_PROFILE_EVENTS_PER_TASK).
 PROFILE_EVENTS_KEPT = 1000
@@ -21,14 +21,19 @@ PROFILE_EVENTS_KEPT = 1000
 _JOB_END_GRACE_MS = 14_000
 
 _by_time = attrgetter("timestamp")
+_by_number = attrgetter("number")
 
 
 class Attempt(msgspec.Struct, gc=False):
-    """One attempt of one task. Its id is in hex, others are as in the events; `states` maps a state to ms since the epoch, as digits."""
+    """One attempt of one task. Its id and its parent's are in hex, others are as in the events.
+
+    `states` maps a state to ms since the epoch, as digits. `profile` says whose `spans` are; its own events are not all of them.
+    """
 
     task_id: str
     number: int
-    definition: Definition
+    shape: Shape = UNDEFINED
+    parent: str = ""
     states: dict[str, str] = {}
     node_id: str = ""
     worker_id: str = ""
@@ -38,63 +43,26 @@ class Attempt(msgspec.Struct, gc=False):
     repr_name: str = ""
     debugger_paused: bool | None = None
     profile: ProfileEvents | None = None
+    spans: list[ProfileEvent] = []
 
 
-class Hexer:
-    """Ids to hex, each once."""
+def merge(
+    task_id: str, events: list[TaskEvent], definitions: Definitions, ends: TaskEnds, hexer: Hexer, rejected: list[str]
+) -> list[Attempt]:
+    """The attempts of one task (its id in hex) that have a definition: live lists no others. The latest is first.
 
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {"": ""}
-
-    def __call__(self, text: str) -> str:
-        known = self._known.get(text)
-        if known is None:
-            known = self._known[text] = to_hex(text)
-        return known
-
-
-def merge(task_id: str, events: Iterable[Event], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> list[Attempt]:
-    """The attempts of one task (its id in hex) that have a definition: live lists no others.
-
-    `rejected` gets the reason for every event that is left out. Raises ValueError for a time that is none.
+    `rejected` gets the reason for every event that is left out. Raises ValueError for a time or an id that is none.
     """
-    by_number: dict[int, list[Event]] = {}
+    if len(events) > 1:
+        events.sort(key=_by_time)
+    attempts: dict[int, Attempt] = {}
+    # Only what an event sets counts: a later one that lacks a field must not erase it.
     for event in events:
         lifecycle = event.taskLifecycleEvent
         if lifecycle is not None:
             number = lifecycle.taskAttempt
-        elif (profile := event.taskProfileEvents) is not None:
-            number = profile.attemptNumber
-        elif (definition := event.taskDefinitionEvent or event.actorTaskDefinitionEvent) is not None:
-            number = definition.taskAttempt
-        else:
-            rejected.append(f"{event.eventType or 'an event without a type'} is no task event")
-            continue
-        known = by_number.get(number)
-        if known is None:
-            by_number[number] = [event]
-        else:
-            known.append(event)
-    attempts = [attempt for number, of_one in by_number.items() if (attempt := _merged(task_id, number, of_one)) is not None]
-    for attempt in attempts:
-        _fail_if_left_open(attempt, ends, hexer)
-    return attempts
-
-
-def _merged(task_id: str, number: int, events: list[Event]) -> Attempt | None:
-    """Events in the order of their time. Only what an event sets counts: a later one that lacks a field must not erase it."""
-    events.sort(key=_by_time)
-    definition: Definition | None = None
-    for event in events:
-        definition = event.taskDefinitionEvent or event.actorTaskDefinitionEvent or definition
-    if definition is None:
-        return None
-    attempt = Attempt(task_id, number, definition)
-    states = attempt.states
-    spans: list[ProfileEvent] = []
-    for event in events:
-        lifecycle = event.taskLifecycleEvent
-        if lifecycle is not None:
+            attempt = attempts.get(number) or attempts.setdefault(number, Attempt(task_id, number))
+            states = attempt.states
             for transition in lifecycle.stateTransitions:
                 states[transition.state] = ms_text(transition.timestamp)
             if lifecycle.workerId:
@@ -111,12 +79,29 @@ def _merged(task_id: str, number: int, events: list[Event]) -> Attempt | None:
                 attempt.debugger_paused = lifecycle.isDebuggerPaused
             if lifecycle.taskLogInfo is not None:
                 attempt.logs = lifecycle.taskLogInfo if attempt.logs is None else _merged_logs(attempt.logs, lifecycle.taskLogInfo)
-        elif event.taskProfileEvents is not None and (profile := event.taskProfileEvents.profileEvents) is not None:
-            attempt.profile = profile
-            spans += profile.events
-    if attempt.profile is not None:
-        attempt.profile.events = _distinct(spans)
-    return attempt
+        elif (profile := event.taskProfileEvents) is not None:
+            number = profile.attemptNumber
+            attempt = attempts.get(number) or attempts.setdefault(number, Attempt(task_id, number))
+            if profile.profileEvents is not None:
+                attempt.profile = profile.profileEvents
+                attempt.spans += profile.profileEvents.events
+        else:
+            text = bytes(event.taskDefinitionEvent if event.taskDefinitionEvent is not NO_PART else event.actorTaskDefinitionEvent)
+            try:
+                shape, parent = definitions.find(text)
+            except msgspec.DecodeError as exc:
+                rejected.append(f"{exc}: {text[:200].decode(errors='replace')}")
+                continue
+            attempt = attempts.get(shape.attempt) or attempts.setdefault(shape.attempt, Attempt(task_id, shape.attempt))
+            attempt.shape, attempt.parent = shape, parent
+    found = [attempt for attempt in attempts.values() if attempt.shape is not UNDEFINED]
+    for attempt in found:
+        if len(attempt.spans) > 1:
+            attempt.spans = _distinct(attempt.spans)
+        if "FINISHED" not in attempt.states and "FAILED" not in attempt.states:
+            _fail_if_left_open(attempt, ends, hexer)
+    # Live gives the latest attempt of a task first.
+    return found if len(found) == 1 else sorted(found, key=_by_number, reverse=True)
 
 
 _LOG_FIELDS = ("stdoutFile", "stderrFile", "stdoutStart", "stdoutEnd", "stderrStart", "stderrEnd")
@@ -134,21 +119,18 @@ def _merged_logs(known: LogInfo, later: LogInfo) -> LogInfo:
 
 def _distinct(spans: list[ProfileEvent]) -> list[ProfileEvent]:
     """Repeated events once, in the order in which they were recorded (their end), the last ones if there are too many."""
-    if len(spans) > 1:
-        ends = [span.endTime for span in spans]
-        if not all(map(lt, ends, ends[1:])):
-            seen = {(span.eventName, span.startTime, span.endTime): span for span in spans}
-            spans = sorted(seen.values(), key=lambda span: (span.endTime, -span.startTime))
+    ends = [span.endTime for span in spans]
+    if not all(map(lt, ends, ends[1:])):
+        seen = {(span.eventName, span.startTime, span.endTime): span for span in spans}
+        spans = sorted(seen.values(), key=lambda span: (span.endTime, -span.startTime))
     return spans[-PROFILE_EVENTS_KEPT:]
 
 
 def _fail_if_left_open(attempt: Attempt, ends: TaskEnds, hexer: Hexer) -> None:
     """What GCS does when a worker dies or a job ends: attempts that did not end are FAILED (`mark_tasks_failed_on_*`)."""
     states = attempt.states
-    if "FINISHED" in states or "FAILED" in states:
-        return
     worker = hexer(attempt.worker_id)
-    job = hexer(attempt.definition.jobId)
+    job = attempt.shape.job_id
     death = ends.deaths.get(worker) if worker else None
     job_end_ns = ends.job_ends.get(job)
     if death is not None and (job_end_ns is None or death.end_ms <= job_end_ns // 10**6 + _JOB_END_GRACE_MS):

@@ -7,7 +7,7 @@ decoded once, by the merge of its range, and right before its task is merged and
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,12 +17,20 @@ import structlog
 from isal import igzip, isal_zlib
 
 from shared.ray.ids import to_hex
-from workers.ray_events import ENTITY_EVENTS, EVENT_DECODER, TASK_EVENTS, Event
+from workers.ray_events import ENTITY_EVENTS, TASK_EVENTS, AnyEvent, TaskEvent
 from workers.spelling import camel_case
 
 log = structlog.get_logger()
 
 _MARK = b'"taskId":"'
+_PARTS = (b'"taskDefinitionEvent":', b'"taskLifecycleEvent":', b'"taskProfileEvents":')
+# The collector's Go writes keys in order: most events begin so, then come their envelope, with the type first, and the task's part.
+_BEGIN = b'{"eventId":"'
+_ENVELOPE_AT = len(_BEGIN) + 40
+_TYPE_AT = _ENVELOPE_AT + len(b'","eventType":"')
+_TYPE_END = _TYPE_AT + len("TASK_LI")
+_NO_ENVELOPE = (b"{", 1)
+_NEEDED = frozenset(TaskEvent.__struct_fields__)
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUE = {bytes([c]): i for i, c in enumerate(_ALPHABET)} | {b"-": 62, b"_": 63}
 _ALL_ONES = b"//////////"
@@ -35,7 +43,7 @@ _PLAIN_ID = re.compile(rb"[A-Za-z0-9+/]{32}")
 _SAMPLES = 3
 _SALVAGE = 1 << 12
 
-_decode_event = EVENT_DECODER.decode
+_decode_event = msgspec.json.Decoder(AnyEvent).decode
 _decode_dict = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_lines = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -82,6 +90,8 @@ class Lines:
     skipped: Counter[str] = field(default_factory=Counter)
     # By the first two characters of an id; made once, as a session may have thousands of small files.
     appends: dict[bytes, Callable[[bytes], None]] = field(default_factory=dict)
+    # By the first letters of an event's type: the last envelope seen, from behind the event's id, and where the task's part begins.
+    envelopes: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ranges: Ranges) -> Lines:
@@ -92,23 +102,32 @@ class Lines:
         lines, self.by_range, self.appends = self.by_range, [], {}
         return [b"\n".join(bucket) for bucket in lines]
 
+    def part_of(self, line: bytes) -> int:
+        """Where what the merge needs of a line begins: at the task's part, if nothing is needed before it, or behind the opening brace."""
+        part = line.find(b',"task') + 1
+        if line.startswith(_PARTS, part) and line.startswith(_BEGIN):
+            try:
+                before = _decode_dict(line[: part - 1] + b"}")
+            except msgspec.DecodeError:
+                return 1
+            if _NEEDED.isdisjoint(before):
+                end = line.index(b":", part)
+                self.envelopes[line[_TYPE_AT:_TYPE_END]] = line[_ENVELOPE_AT:end], part
+                return part
+        return 1
+
 
 def tasks_in(texts: Iterable[bytes]) -> dict[bytes, list[bytes]]:
-    """Lines by task (its id in plain base64) out of several texts of one range."""
-    tasks: dict[bytes, list[bytes]] = {}
+    """Lines by task (its id in plain base64) out of several texts of one range. Each lacks its opening brace."""
+    tasks: defaultdict[bytes, list[bytes]] = defaultdict(list)
     mark = _MARK
     for text in texts:
         for line in text.split(b"\n") if text else ():
             at = line.find(mark) + 10
-            task_id = line[at : at + 32]
-            known = tasks.get(task_id)
-            if known is None:
-                tasks[task_id] = [line]
-            else:
-                known.append(line)
+            tasks[line[at : at + 32]].append(line)
     for task_id in [task_id for task_id in tasks if _URL_SAFE.search(task_id)]:
         # Another spelling of an id: its events belong together with those of the plain one.
-        tasks.setdefault(task_id.translate(_PLAIN), []).extend(tasks.pop(task_id))
+        tasks[task_id.translate(_PLAIN)] += tasks.pop(task_id)
     return tasks
 
 
@@ -146,6 +165,7 @@ def lines_of(text: bytes) -> list[bytes]:
 def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
     """Add the lines of one event file. A bad line is counted and sampled, and never fails the file. Raises UnreadableFile."""
     buckets, mark, events = into.by_range, _MARK, 0
+    envelopes, envelope_at, type_at, type_end = into.envelopes, _ENVELOPE_AT, _TYPE_AT, _TYPE_END
     # Half of the ids' first two characters decide; those of creation tasks and drivers all begin alike.
     if not into.appends:
         into.appends = {
@@ -155,16 +175,17 @@ def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
         }
     appends = into.appends
     for line in lines_of(text):
-        at = line.find(mark)
+        envelope, part = envelopes.get(line[type_at:type_end], _NO_ENVELOPE)
+        if not line.startswith(envelope, envelope_at):
+            part = into.part_of(line)
+        at = line.find(mark, part) + 10
         # Only a key can look like this: within a string its quotes are escaped, and a definition's parent has a key of its own.
-        if at > 0 and line[at + 42 : at + 43] == b'"':
-            append = appends.get(line[at + 10 : at + 12])
+        if at > 9 and line[at + 32 : at + 33] == b'"' and (part > 1 or line[:1] == b"{"):
+            append = appends.get(line[at : at + 2])
+            if append is None and _PLAIN_ID.fullmatch(line, at, at + 32):
+                append = buckets[ranges.of(line[at : at + 32])].append
             if append is not None:
-                append(line)
-                events += 1
-                continue
-            if _PLAIN_ID.fullmatch(line, at + 10, at + 42):
-                buckets[ranges.of(line[at + 10 : at + 42])].append(line)
+                append(line[part:])
                 events += 1
                 continue
         if line.strip():
@@ -181,7 +202,7 @@ def _slowly(line: bytes, ranges: Ranges, into: Lines) -> None:
             event = _decode_event(line)
         if event.eventType in TASK_EVENTS:
             task_id = _task_id(event)
-            into.by_range[ranges.of(task_id)].append(_with_plain_id(line, event, task_id))
+            into.by_range[ranges.of(task_id)].append(_with_plain_id(line, event, task_id)[1:])
         elif event.eventType in ENTITY_EVENTS:
             into.entities.append(_decode_dict(line))
         else:
@@ -194,7 +215,7 @@ def _slowly(line: bytes, ranges: Ranges, into: Lines) -> None:
             log.warning("bad event line", error=str(exc), line=line[:200].decode(errors="replace"))
 
 
-def _with_plain_id(line: bytes, event: Event, task_id: bytes) -> bytes:
+def _with_plain_id(line: bytes, event: AnyEvent, task_id: bytes) -> bytes:
     """The line as the merge looks at it: its first `taskId` is the task's, in plain base64."""
     decoded = _decode_dict(line)
     for name in ("taskLifecycleEvent", "taskProfileEvents", "taskDefinitionEvent", "actorTaskDefinitionEvent"):
@@ -204,7 +225,7 @@ def _with_plain_id(line: bytes, event: Event, task_id: bytes) -> bytes:
     raise ValueError("a task event without a task")
 
 
-def _task_id(event: Event) -> bytes:
+def _task_id(event: AnyEvent) -> bytes:
     """The id in plain base64, whatever its spelling."""
     part = event.taskLifecycleEvent or event.taskProfileEvents or event.taskDefinitionEvent or event.actorTaskDefinitionEvent
     if part is None or not part.taskId:

@@ -121,19 +121,38 @@ class Profile(msgspec.Struct, gc=False):
     profileEvents: ProfileEvents | None = None  # noqa: N815
 
 
-class Event(msgspec.Struct, gc=False):
-    """One line of an event file. For other than task events only the type is read here."""
+NO_PART = Raw(b"null")
 
-    eventType: str = ""  # noqa: N815
+
+class TaskEvent(msgspec.Struct, gc=False):
+    """A task's event as the merge reads it. Definitions stay text: most are alike, and are decoded once for all of them."""
+
     timestamp: str = ""
-    taskDefinitionEvent: Definition | None = None  # noqa: N815
-    actorTaskDefinitionEvent: Definition | None = None  # noqa: N815
+    taskDefinitionEvent: Raw = NO_PART  # noqa: N815
+    actorTaskDefinitionEvent: Raw = NO_PART  # noqa: N815
     taskLifecycleEvent: Lifecycle | None = None  # noqa: N815
     taskProfileEvents: Profile | None = None  # noqa: N815
 
 
+class TaskId(msgspec.Struct, gc=False):
+    """Of a part of an event, whose task it is about."""
+
+    taskId: str = ""  # noqa: N815
+
+
+class AnyEvent(msgspec.Struct, gc=False):
+    """One line of an event file: what is needed to tell what it is."""
+
+    eventType: str = ""  # noqa: N815
+    taskDefinitionEvent: TaskId | None = None  # noqa: N815
+    actorTaskDefinitionEvent: TaskId | None = None  # noqa: N815
+    taskLifecycleEvent: TaskId | None = None  # noqa: N815
+    taskProfileEvents: TaskId | None = None  # noqa: N815
+
+
 # proto3 JSON writes int64 as text: not strict turns it into a number.
-EVENT_DECODER = msgspec.json.Decoder(Event, strict=False)
+TASK_EVENT_DECODER = msgspec.json.Decoder(TaskEvent, strict=False)
+DEFINITION_DECODER = msgspec.json.Decoder(Definition, strict=False)
 
 TASK_EVENTS = frozenset({"TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT"})
 ENTITY_EVENTS = frozenset(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import binascii
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -12,20 +14,24 @@ import structlog
 
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
-from shared.ray.ids import to_hex
+from shared.ray.ids import Hexer, to_hex
 from shared.ray.lineage import LineageTask
 from shared.snapshots.format import PartIndex
 from shared.snapshots.writer import TablePart
+from workers.definitions import Definitions
 from workers.entities.ends import TaskEnds
-from workers.merge_tasks import Attempt, Hexer, merge
+from workers.merge_tasks import Attempt, merge
 from workers.partition import tasks_in
-from workers.ray_events import EVENT_DECODER, Event
+from workers.ray_events import TASK_EVENT_DECODER, TaskEvent
 from workers.render_tasks import COLUMNS, TaskRenderer, TaskRow
 
 log = structlog.get_logger()
 
-_decode_one = EVENT_DECODER.decode
-_decode_all = EVENT_DECODER.decode_lines
+_decode_one = TASK_EVENT_DECODER.decode
+_decode_all = TASK_EVENT_DECODER.decode_lines
+# Few enough that what they are made of stays in the CPU's caches from decoding to rendering.
+_AT_ONCE = 64
+_HEX_LENGTH = 48
 _SAMPLES = 3
 _DRIVER = "DRIVER_TASK"
 
@@ -44,25 +50,21 @@ class TaskRange:
 def merge_range(number: int, texts: Iterable[bytes], ends: TaskEnds) -> TaskRange:
     """`texts` are what `Lines.texts` made of each part of the files; `number` is the part's place in the table."""
     hexer = Hexer()
-    renderer = TaskRenderer(hexer)
+    definitions, renderer = Definitions(hexer), TaskRenderer(hexer)
     rejected: list[str] = []
-    tasks = tasks_in(texts)
-    rows = sorted(renderer.render(_attempts(tasks, ends, hexer, rejected), rejected), key=_key)
+    rows: list[TaskRow] = []
+    for attempts in _attempts(tasks_in(texts), definitions, ends, hexer, rejected):
+        rows += renderer.render(attempts, rejected)
     ids, _, base, rest, values, creation = zip(*rows, strict=True) if rows else ((),) * 6
     del rows
     columns = dict(zip(COLUMNS, zip(*values, strict=True) if values else ((),) * len(COLUMNS), strict=True))
     del values
-    index, fields = TablePart(TASKS.name, number, columns, "job_id").render(ids, base, rest, renderer.redactions)
+    index, fields = TablePart(TASKS.name, number, columns, "job_id").render(ids, base, rest, definitions.redactions)
     del base, rest
     counts, lineage = _by_job(ids, columns, creation)
     if rejected:
         log.warning("bad task events", count=len(rejected), samples=rejected[:_SAMPLES])
     return TaskRange(index, fields, counts, lineage, len(rejected))
-
-
-def _key(row: TaskRow) -> tuple[str, int]:
-    """Live gives the latest attempt of a task first."""
-    return row[0], -row[1]
 
 
 def _by_job(
@@ -87,26 +89,58 @@ def _by_job(
     return counts, lineage
 
 
-def _attempts(tasks: dict[bytes, list[bytes]], ends: TaskEnds, hexer: Hexer, rejected: list[str]) -> Iterator[Attempt]:
-    """Merged attempts, task by task; their lines are released on the way. `rejected` gets the reason for what is left out."""
-    while tasks:
-        task_id, lines = tasks.popitem()
-        text = lines[0] if len(lines) == 1 else b"\n".join(lines)
+def _attempts(
+    tasks: dict[bytes, list[bytes]], definitions: Definitions, ends: TaskEnds, hexer: Hexer, rejected: list[str]
+) -> Iterator[list[Attempt]]:
+    """Merged attempts in the order of the table, some tasks at a time; their lines are released on the way.
+
+    `rejected` gets the reason for what is left out.
+    """
+    ordered = iter(_in_order(tasks, rejected))
+    while batch := list(islice(ordered, _AT_ONCE)):
+        of_tasks = [tasks.pop(key) for _, key in batch]
+        events = _decoded(list(chain.from_iterable(of_tasks)))
+        attempts: list[Attempt] = []
+        end = 0
+        for (task_id, _), lines in zip(batch, of_tasks, strict=True):
+            begin, end = end, end + len(lines)
+            of_task = events[begin:end] if events is not None else _decoded_singly(lines, rejected)
+            try:
+                attempts += merge(task_id, of_task, definitions, ends, hexer, rejected)
+            except ValueError as exc:
+                rejected.append(str(exc))
+        yield attempts
+
+
+def _in_order(tasks: Iterable[bytes], rejected: list[str]) -> list[tuple[str, bytes]]:
+    """Tasks by their id in hex, and that id in base64."""
+    keys = list(tasks)
+    hexed = binascii.a2b_base64(b"".join(keys)).hex()
+    if len(hexed) == _HEX_LENGTH * len(keys):
+        return sorted(zip([hexed[at : at + _HEX_LENGTH] for at in range(0, len(hexed), _HEX_LENGTH)], keys, strict=True))
+    ordered = []
+    for key in keys:
         try:
-            events = _decode_all(text)
-        except msgspec.DecodeError:
-            events = _decode_singly(text, rejected)
-        try:
-            yield from merge(to_hex(task_id.decode()), events, ends, hexer, rejected)
+            ordered.append((to_hex(key.decode()), key))
         except ValueError as exc:
             rejected.append(str(exc))
+    return sorted(ordered)
 
 
-def _decode_singly(text: bytes, rejected: list[str]) -> list[Event]:
+def _decoded(lines: list[bytes]) -> list[TaskEvent] | None:
+    """The events of lines that lack their opening braces, one for each; None if one is bad."""
+    try:
+        events = _decode_all(b"{" + b"\n{".join(lines))
+    except msgspec.DecodeError:
+        return None
+    return events if len(events) == len(lines) else None
+
+
+def _decoded_singly(lines: list[bytes], rejected: list[str]) -> list[TaskEvent]:
     events = []
-    for line in text.split(b"\n"):
+    for line in lines:
         try:
-            events.append(_decode_one(line))
+            events.append(_decode_one(b"{" + line))
         except msgspec.DecodeError as exc:
             rejected.append(f"{exc}: {line[:200].decode(errors='replace')}")
     return events

@@ -12,7 +12,7 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)
 
 def ms_text(timestamp: str) -> str:
     """Milliseconds since the epoch, as digits. Raises ValueError for other text."""
-    if timestamp[-1:] == "Z" and timestamp[19:20] == "." and len(timestamp) >= 24:
+    if len(timestamp) >= 24 and timestamp[19] == "." and timestamp[-1] == "Z":
         head = timestamp[:19]
         return (_SECONDS.get(head) or _second(head)) + timestamp[20:23]
     return str(ns(timestamp) // 10**6)

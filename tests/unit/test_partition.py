@@ -152,6 +152,23 @@ def test_a_task_named_in_another_events_text_is_not_mistaken() -> None:
         assert [r["task_id"] for r in rows([event])] == [TASK]
 
 
+def _as_collected(event: bytes, number: int) -> bytes:
+    """As the collector's Go writes it: keys in order, and an id of 28 bytes."""
+    return json.dumps({**json.loads(event), "eventId": f"{number:040}", "nodeId": "n"}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def test_of_collected_lines_the_envelope_is_dropped_and_nothing_else() -> None:
+    later = lived(("FINISHED", 3), seconds=9, nodeId=b64("cc" * 28))
+    events = [later, *EVENTS, lived(("FINISHED", 4), seconds=8, nodeId=b64("dd" * 28))]
+    collected = [_as_collected(event, number) for number, event in enumerate(events)]
+    kept = [line for bucket in _cut(b"\n".join(collected)).by_range for line in bucket]
+    assert all(line.startswith(b'"task') for line in kept)
+    assert rows(collected) == rows(events), "the later event decides, wherever it stands"
+    before = [json.dumps({"eventId": "0" * 40, **json.loads(event)}, separators=(",", ":")).encode() for event in events]
+    assert all(b'"timestamp"' in line for bucket in _cut(b"\n".join(before)).by_range for line in bucket)
+    assert rows(before) == rows(events), "nor is a time lost that stands before the task's part"
+
+
 def test_gzip_is_told_by_its_bytes() -> None:
     text = b"\n".join(EVENTS)
     assert unpack(gzip.compress(text)) == (text, None)
