@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 _DRIVER = "f" * 40  # begins the ids of driver tasks
-_RUNNING = ("RUNNING", "RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT")
-_PENDING = ("PENDING_ARGS_AVAIL", "PENDING_NODE_ASSIGNMENT", "PENDING_OBJ_STORE_MEM_AVAIL", "PENDING_ARGS_FETCH")
+_RUNNING = frozenset({"RUNNING", "RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT"})
+_PENDING = frozenset({"PENDING_ARGS_AVAIL", "PENDING_NODE_ASSIGNMENT", "PENDING_OBJ_STORE_MEM_AVAIL", "PENDING_ARGS_FETCH"})
 _quote: Callable[[str], str] = encode_basestring
 _encode = msgspec.json.encode
 
@@ -42,13 +42,14 @@ class LineageActor(NamedTuple):
 class _Group:
     """A task, an actor, or several siblings of one name."""
 
-    __slots__ = ("children", "counts", "key", "link", "name", "oldest_child", "timestamp", "type")
+    __slots__ = ("children", "counts", "key", "link", "name", "oldest_child", "text", "timestamp", "type")
 
     def __init__(self, name: str, key: str, type_: str, timestamp: int | None, link: str) -> None:
         self.name, self.key, self.type, self.timestamp, self.link = name, key, type_, timestamp, link
         self.counts: dict[str, int] = {}
         self.children: list[_Group] = []
         self.oldest_child: int | None = None
+        self.text = ""
 
 
 class _Tree:
@@ -115,10 +116,12 @@ def summary_by_lineage(tasks: Iterable[LineageTask], actors: dict[str, LineageAc
         if task.type in totals:
             totals[task.type] += 1
     roots = _merge_siblings(tree.roots)
-    _add_up(roots)
-    return (
-        b'{"summary":[' + _render(roots) + b'],"total_tasks":%d,"total_actor_tasks":%d,"total_actor_scheduled":%d,"summary_by":"lineage"}'
-    ) % (totals["NORMAL_TASK"], totals["ACTOR_TASK"], totals["ACTOR_CREATION_TASK"])
+    order = _bottom_up(roots)
+    _add_up(order)
+    roots.sort(key=_order)
+    counted = tuple(totals.values())
+    after = b'],"total_tasks":%d,"total_actor_tasks":%d,"total_actor_scheduled":%d,"summary_by":"lineage"}' % counted
+    return b'{"summary":[' + _render(order, roots) + after
 
 
 def _bottom_up(roots: list[_Group]) -> list[_Group]:
@@ -155,47 +158,44 @@ def _merged(siblings: list[_Group]) -> tuple[list[_Group], int | None]:
     return [group if len(group.children) > 1 else group.children[0] for group in by_name.values()], earliest
 
 
-def _add_up(roots: list[_Group]) -> None:
-    for group in _bottom_up(roots):
+def _add_up(order: list[_Group]) -> None:
+    for group in order:
         if group.children:
             counts = group.counts
             for child in group.children:
                 for state, count in child.counts.items():
                     counts[state] = counts.get(state, 0) + count
             group.children.sort(key=_order)
-    roots.sort(key=_order)
 
 
 def _order(group: _Group) -> tuple[int, int, int, int, int]:
     """Running first, then pending, failed, older; an actor's creation before what else is of the same time."""
-    get = group.counts.get
-    running = pending = 0
-    for state in _RUNNING:
-        running -= get(state, 0)
-    for state in _PENDING:
-        pending -= get(state, 0)
-    return (
-        running,
-        pending,
-        -get("FAILED", 0),
-        group.timestamp or sys.maxsize,
-        0 if group.type == "ACTOR_CREATION_TASK" else 1,
-    )
+    running = pending = failed = 0
+    for state, count in group.counts.items():
+        if state in _RUNNING:
+            running -= count
+        elif state in _PENDING:
+            pending -= count
+        elif state == "FAILED":
+            failed -= count
+    return running, pending, failed, group.timestamp or sys.maxsize, 0 if group.type == "ACTOR_CREATION_TASK" else 1
 
 
-def _render(roots: list[_Group]) -> bytes:
-    """Children before their parents; what repeats (names, counts) is encoded once."""
-    done: dict[int, str] = {}
+def _render(order: list[_Group], roots: list[_Group]) -> bytes:
+    """Children before their parents, as `order` has them; what repeats (names, counts) is encoded once."""
     names: dict[str, str] = {}
     encoded: dict[tuple[tuple[str, int], ...], str] = {}
-    for group in _bottom_up(roots):
+    for group in order:
         name = names.get(group.name) or names.setdefault(group.name, _quote(group.name))
-        key = name if group.key is group.name else _quote(group.key)
-        children = ",".join([done.pop(id(child)) for child in group.children])
+        # Ids need no escapes.
+        key = name if group.key is group.name else f'"{group.key}"'
+        children = ",".join([child.text for child in group.children])
+        for child in group.children:
+            child.text = ""
         counted = tuple(group.counts.items())
         counts = encoded.get(counted) or encoded.setdefault(counted, _encode(group.counts).decode())
-        done[id(group)] = (
+        group.text = (
             f'{{"name":{name},"key":{key},"type":"{group.type}","timestamp":{group.timestamp or "null"},'
             f'"state_counts":{counts},"children":[{children}],"link":{group.link}}}'
         )
-    return ",".join([done[id(root)] for root in roots]).encode()
+    return ",".join([root.text for root in roots]).encode()
