@@ -106,6 +106,10 @@ def test_running_come_first_then_pending_failed_and_older(states: list[str], exp
     assert [group["name"] for group in _summary(tasks)["summary"]] == expected
 
 
+def test_names_are_text_and_no_format() -> None:
+    assert [group["name"] for group in _summary([_task("a", "50%d of %s")])["summary"]] == ["50%d of %s"]
+
+
 def test_a_deep_chain_is_no_recursion() -> None:
     depth = 5000
     found = summary_by_lineage([_task(f"t{n}", f"n{n}", f"t{n - 1}" if n else DRIVER) for n in range(depth)], {})
