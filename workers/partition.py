@@ -61,7 +61,7 @@ class Ranges:
 
     def __init__(self, count: int) -> None:
         self.plain = max(1, count)
-        self.ones = 0 if count <= 1 else max(1, count // 5)
+        self.ones = _ranges_of_ones(count)
         self.count = self.plain + self.ones
         self.by_prefix = {
             a + b: (((va << 6) | vb) * self.plain) >> 12 for a, va in _VALUE.items() for b, vb in _VALUE.items()
@@ -70,7 +70,7 @@ class Ranges:
     @classmethod
     def in_total(cls, count: int) -> Ranges:
         """The ranges that are `count` altogether, the further ones included."""
-        return next(ranges for ranges in map(cls, range(1, count + 1)) if ranges.count == count)
+        return cls(next(plain for plain in range(1, count + 1) if plain + _ranges_of_ones(plain) == count))
 
     def of(self, task_id: bytes) -> int:
         """The range of a base64 id."""
@@ -78,6 +78,10 @@ class Ranges:
             low = ((_VALUE[task_id[10:11]] & 3) << 6) | _VALUE[task_id[11:12]]
             return self.plain + (low * self.ones >> 8)
         return self.by_prefix[task_id[:2]]
+
+
+def _ranges_of_ones(plain: int) -> int:
+    return 0 if plain <= 1 else max(1, plain // 5)
 
 
 @dataclass(slots=True)
