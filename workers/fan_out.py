@@ -16,7 +16,7 @@ import msgspec
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageTask
 from shared.settings import LoadSettings
-from shared.snapshots.format import PartIndex, compress, decompress
+from shared.snapshots.format import PartIndex, compress_passing, decompress
 from shared.storage.port import ObjectInfo, Storage
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
@@ -89,18 +89,18 @@ def plan(files: SessionFiles, settings: LoadSettings) -> Plan | None:
 
 def keep_plan(run: LoadRun, cut: Plan) -> None:
     run.keep(
-        {f"files:{number}": compress(_pack(files)) for number, files in enumerate(cut.by_part)}
-        | {"stored": compress(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs)))}
+        {f"files:{number}": compress_passing(_pack(files)) for number, files in enumerate(cut.by_part)}
+        | {"stored": compress_passing(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs)))}
     )
 
 
 def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001 - one signature for all steps
     files = _kept(run, f"files:{number}", list[ObjectInfo])
     lines = parse(run, storage, files, Ranges.in_total(ranges))
-    fields = {f"e:{number}": compress(_pack(lines.entities)), f"s:{number}": compress(_pack(lines.skipped))}
+    fields = {f"e:{number}": compress_passing(_pack(lines.entities)), f"s:{number}": compress_passing(_pack(lines.skipped))}
     for at, text in enumerate(lines.texts()):
         if text:
-            fields[f"l:{at}:{number}"] = compress(text)
+            fields[f"l:{at}:{number}"] = compress_passing(text)
     run.keep(fields)
 
 
@@ -110,7 +110,7 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
     events = [event for part in range(parts) for event in _kept(run, f"e:{part}", list[dict[str, Any]])]
     files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs)
     entities = merge_all_entities(run, storage, files, events)
-    run.keep({"entities": compress(_pack(entities)), "ends": compress(_pack(entities.ends))})
+    run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(entities.ends))})
 
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
@@ -119,8 +119,8 @@ def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number:
     merged = merge_one_range(number, texts, _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
     left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_events)
-    lineage = {f"n:{number}:{job}": compress(_pack(tasks)) for job, tasks in merged.lineage.items()}
-    run.keep({f"m:{number}": compress(_pack(left))} | lineage)
+    lineage = {f"n:{number}:{job}": compress_passing(_pack(tasks)) for job, tasks in merged.lineage.items()}
+    run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
     run.forget(names)
 
 

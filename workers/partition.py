@@ -127,7 +127,7 @@ def tasks_in(texts: Iterable[bytes]) -> dict[bytes, list[bytes]]:
     mark = _MARK
     for text in texts:
         for line in text.split(b"\n") if text else ():
-            at = line.find(mark) + 10
+            at = line.rfind(mark) + 10
             tasks[line[at : at + 32]].append(line)
     for task_id in [task_id for task_id in tasks if _URL_SAFE.search(task_id)]:
         # Another spelling of an id: its events belong together with those of the plain one.
@@ -182,9 +182,10 @@ def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
         envelope, part = envelopes.get(line[type_at:type_end], _NO_ENVELOPE)
         if not line.startswith(envelope, envelope_at):
             part = into.part_of(line)
-        at = line.find(mark, part) + 10
         # Only a key can look like this: within a string its quotes are escaped, and a definition's parent has a key of its own.
-        if at > 9 and line[at + 32 : at + 33] == b'"' and (part > 1 or line[:1] == b"{"):
+        # In the collector's order of keys it is the last one: maps with users' own keys come before.
+        at = line.rfind(mark, part) + 10
+        if at > 9 and line[at + 32 : at + 33] == b'"' and (part > 1 or (line[:1] == b"{" and line.find(mark) == at - 10)):
             append = appends.get(line[at : at + 2])
             if append is None and _PLAIN_ID.fullmatch(line, at, at + 32):
                 append = buckets[ranges.of(line[at : at + 32])].append
@@ -220,12 +221,12 @@ def _slowly(line: bytes, ranges: Ranges, into: Lines) -> None:
 
 
 def _with_plain_id(line: bytes, event: AnyEvent, task_id: bytes) -> bytes:
-    """The line as the merge looks at it: its first `taskId` is the task's, in plain base64."""
+    """The line as the merge looks at it: its last `taskId` is the task's, in plain base64."""
     decoded = _decode_dict(line)
     for name in ("taskLifecycleEvent", "taskProfileEvents", "taskDefinitionEvent", "actorTaskDefinitionEvent"):
         if getattr(event, name) is not None:
-            part = {**decoded[name], "taskId": task_id.decode()}
-            return msgspec.json.encode({name: {"taskId": part.pop("taskId"), **part}, **{k: v for k, v in decoded.items() if k != name}})
+            part = {key: value for key, value in decoded.pop(name).items() if key != "taskId"}
+            return msgspec.json.encode({**decoded, name: {**part, "taskId": task_id.decode()}})
     raise ValueError("a task event without a task")
 
 

@@ -92,6 +92,8 @@ class _Codec(threading.local):
     def __init__(self) -> None:
         # Measured on rows and on event lines: higher levels take longer and save nothing.
         self.compressor = zstandard.ZstdCompressor(level=1)
+        # What is read once and soon: two thirds of the time, for a third more bytes.
+        self.passing_compressor = zstandard.ZstdCompressor(level=-5)
         self.decompressor = zstandard.ZstdDecompressor()
 
 
@@ -102,6 +104,11 @@ _WIDTHS: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: 
 
 def compress(data: bytes) -> bytes:
     return _codec.compressor.compress(data)
+
+
+def compress_passing(data: bytes) -> bytes:
+    """For intermediate records of a load."""
+    return _codec.passing_compressor.compress(data)
 
 
 def decompress(data: bytes) -> bytes:

@@ -152,6 +152,13 @@ def test_a_task_named_in_another_events_text_is_not_mistaken() -> None:
         assert [r["task_id"] for r in rows([event])] == [TASK]
 
 
+def test_a_task_named_by_a_users_own_key_is_not_mistaken() -> None:
+    selector = {"labelSelector": {"taskId": b64("0b" * 24)}}
+    for event in (defined(**selector), _as_collected(defined(**selector), 1)):
+        found = row(event, lived(("RUNNING", 1)))
+        assert (found["task_id"], found["state"], found["label_selector"]) == (TASK, "RUNNING", selector["labelSelector"])
+
+
 def _as_collected(event: bytes, number: int) -> bytes:
     """As the collector's Go writes it: keys in order, and an id of 28 bytes."""
     return json.dumps({**json.loads(event), "eventId": f"{number:040}", "nodeId": "n"}, sort_keys=True, separators=(",", ":")).encode()
