@@ -136,7 +136,7 @@ def test_a_request_id_is_kept_and_logged(running: Running) -> None:
     for strange in ("with space", "x" * 65, 'quo"te'):
         assert running.api.get("/livez", headers={"X-Request-ID": strange}).headers["x-request-id"] != strange
     running.api.get("/clusters", headers={"X-Request-ID": "to-be-logged"})
-    wait_until(lambda: '"request_id": "to-be-logged"' in running.api.child.said, "the record")
+    wait_until(lambda: '"request_id":"to-be-logged"' in running.api.child.said, "the record")
 
 
 def test_events_tell_of_a_load_until_it_is_final(running: Running, bucket: GatedBucket, cluster: str) -> None:

@@ -248,4 +248,4 @@ def test_no_request_finds_a_defect(
             shown,
         )
     assert "x" not in answer.headers, "a header of the request's own making"
-    assert '"event": "defect"' not in running.api.child.said, path
+    assert '"event":"defect"' not in running.api.child.said, path
