@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -149,8 +150,8 @@ def test_logs_of_a_load_meet(whole: Composed) -> None:
     """By the session, the generation and the task, over all processes."""
     said = "".join(whole.children[name].said for name in whole.workers)
     (line,) = (line for line in said.splitlines() if '"session loaded"' in line)
-    for name in ("task_id", "generation", "session"):
-        assert re.search(rf'"{name}": "[^"]+"', line), line
+    record = json.loads(line)
+    assert all(record[name] for name in ("task_id", "generation", "session")), line
 
 
 def test_readz_names_what_is_missing(whole: Composed) -> None:
