@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 _READY = 30.0
 
 
+class _Lifecycle(Lifecycle, gc=False):
+    taskId: str = ""  # noqa: N815
+
+
+class _Profile(Profile, gc=False):
+    taskId: str = ""  # noqa: N815
+
+
 class _FlatEvent(msgspec.Struct, gc=False):
     """An event with everything that rows are made of, decoded as it stands."""
 
@@ -40,8 +48,8 @@ class _FlatEvent(msgspec.Struct, gc=False):
     timestamp: str = ""
     taskDefinitionEvent: Definition | None = None  # noqa: N815
     actorTaskDefinitionEvent: Definition | None = None  # noqa: N815
-    taskLifecycleEvent: Lifecycle | None = None  # noqa: N815
-    taskProfileEvents: Profile | None = None  # noqa: N815
+    taskLifecycleEvent: _Lifecycle | None = None  # noqa: N815
+    taskProfileEvents: _Profile | None = None  # noqa: N815
 
 
 _decode_lines = msgspec.json.Decoder(_FlatEvent, strict=False).decode_lines

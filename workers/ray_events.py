@@ -81,9 +81,8 @@ class LogInfo(msgspec.Struct, gc=False):
 
 
 class Lifecycle(msgspec.Struct, gc=False):
-    """`taskLifecycleEvent`"""
+    """`taskLifecycleEvent`, but for its task's id: lines are by task."""
 
-    taskId: str = ""  # noqa: N815
     taskAttempt: int = 0  # noqa: N815
     stateTransitions: list[Transition] = []  # noqa: N815
     nodeId: str = ""  # noqa: N815
@@ -114,9 +113,8 @@ class ProfileEvents(msgspec.Struct, gc=False):
 
 
 class Profile(msgspec.Struct, gc=False):
-    """`taskProfileEvents`"""
+    """`taskProfileEvents`, but for its task's id."""
 
-    taskId: str = ""  # noqa: N815
     attemptNumber: int = 0  # noqa: N815
     profileEvents: ProfileEvents | None = None  # noqa: N815
 
