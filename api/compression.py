@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Protocol
 
 import zstandard
@@ -22,6 +23,7 @@ class Packer(Protocol):
     def flush(self) -> bytes: ...
 
 
+@lru_cache(maxsize=256)
 def choose(accept_encoding: str) -> str:
     """`zstd`, `gzip` or "" (as is), by quality; zstd only where it is named, and first where both are as welcome."""
     qualities = dict(map(_quality, accept_encoding.lower().split(",")))

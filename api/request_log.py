@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
-import uuid
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +32,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given.decode() if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+        request_id = given.decode() if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         began, status = time.perf_counter(), 0
 

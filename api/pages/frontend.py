@@ -35,18 +35,18 @@ class Frontend:
     async def _response(self, scope: Scope) -> Response | None:
         """None: not ours to answer."""
         path = cast("str", scope["path"]).removeprefix(scope.get("root_path", "")).removeprefix("/")
+        if path and path != _ICON and not path.startswith(_PREFIXES):
+            return None
         request = Request(scope)
         if path == "":
             return await self._index(request)
         if not has_build(self._directory):
             return await own(request, "favicon.svg") if path == _ICON else None
-        if path == _ICON or path.startswith(_PREFIXES):
-            try:
-                return await built(request, self._directory, path, hashed=path.startswith("static/"))
-            except HTTPException:
-                # The frontend of a live head of another version.
-                return None
-        return None
+        try:
+            return await built(request, self._directory, path, hashed=path.startswith("static/"))
+        except HTTPException:
+            # The frontend of a live head of another version.
+            return None
 
     async def _index(self, request: Request) -> Response | None:
         record, status = await record_of(self._state.sessions, request.path_params)
