@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
@@ -53,4 +54,8 @@ def set_up_logs(settings: LogSettings) -> None:
 
 
 def _json(record: Any, **_: Any) -> str:
-    return msgspec.json.encode(record, enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode(record, enc_hook=repr).decode()
+    except UnicodeEncodeError:
+        # A file's name need not be UTF-8; to be told of it must not end a load.
+        return json.dumps(record, default=repr)

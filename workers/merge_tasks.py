@@ -13,7 +13,7 @@ from shared.ray.ids import Hexer
 from shared.ray.times import ms_text
 from workers.definitions import UNDEFINED, Definitions, Shape
 from workers.entities.ends import TaskEnds
-from workers.ray_events import NO_PART, ErrorInfo, LogInfo, ProfileEvent, ProfileEvents, TaskEvent
+from workers.ray_events import NULL, ErrorInfo, LogInfo, ProfileEvent, ProfileEvents, TaskEvent
 
 # Live keeps the last so many profile events of an attempt (MAX_NUM_PROFILE_EVENTS_PER_TASK).
 PROFILE_EVENTS_KEPT = 1000
@@ -51,7 +51,7 @@ def merge(
 ) -> list[Attempt]:
     """The attempts of one task (its id in hex) that have a definition: live lists no others. The latest is first.
 
-    `rejected` gets the reason for every event that is left out. Raises ValueError for a time or an id that is none.
+    `rejected` gets the reason for every event that is left out. Raises ValueError for a time that is none.
     """
     if len(events) > 1:
         events.sort(key=_by_time)
@@ -86,10 +86,13 @@ def merge(
                 attempt.profile = profile.profileEvents
                 attempt.spans += profile.profileEvents.events
         else:
-            text = bytes(event.taskDefinitionEvent if event.taskDefinitionEvent is not NO_PART else event.actorTaskDefinitionEvent)
+            text = bytes(event.taskDefinitionEvent)
+            if text == NULL:
+                text = bytes(event.actorTaskDefinitionEvent)
             try:
                 shape, parent = definitions.find(text)
-            except msgspec.DecodeError as exc:
+            except (msgspec.DecodeError, ValueError) as exc:
+                # Other attempts of the task may be well defined.
                 rejected.append(f"{exc}: {text[:200].decode(errors='replace')}")
                 continue
             attempt = attempts.get(shape.attempt) or attempts.setdefault(shape.attempt, Attempt(task_id, shape.attempt))

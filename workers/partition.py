@@ -25,6 +25,7 @@ log = structlog.get_logger()
 _MARK = b'"taskId":"'
 _PARTS = (b'"taskDefinitionEvent":', b'"taskLifecycleEvent":', b'"taskProfileEvents":')
 # The collector's Go writes keys in order: most events begin so, then come their envelope, with the type first, and the task's part.
+# The envelope is compared; the id before it, which nobody needs, is not looked at.
 _BEGIN = b'{"eventId":"'
 _ENVELOPE_AT = len(_BEGIN) + 40
 _TYPE_AT = _ENVELOPE_AT + len(b'","eventType":"')

@@ -119,15 +119,15 @@ class Profile(msgspec.Struct, gc=False):
     profileEvents: ProfileEvents | None = None  # noqa: N815
 
 
-NO_PART = Raw(b"null")
+NULL = b"null"
 
 
 class TaskEvent(msgspec.Struct, gc=False):
     """A task's event as the merge reads it. Definitions stay text: most are alike, and are decoded once for all of them."""
 
     timestamp: str = ""
-    taskDefinitionEvent: Raw = NO_PART  # noqa: N815
-    actorTaskDefinitionEvent: Raw = NO_PART  # noqa: N815
+    taskDefinitionEvent: Raw = Raw(NULL)  # noqa: N815
+    actorTaskDefinitionEvent: Raw = Raw(NULL)  # noqa: N815
     taskLifecycleEvent: Lifecycle | None = None  # noqa: N815
     taskProfileEvents: Profile | None = None  # noqa: N815
 

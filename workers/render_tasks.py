@@ -53,6 +53,7 @@ class _States(msgspec.Struct, gc=False):
     """Attempts that were in the same states: the last one by rank, and the JSON of `events` as a template, `order` of the times in it."""
 
     last: str
+    last_text: str
     template: str
     order: tuple[int, ...] | None
 
@@ -97,7 +98,7 @@ class TaskRenderer:
             error_type = attempt.error.errorType
             error_json, message = _quote(error_type), _quote(_ANSI.sub("", attempt.error.errorMessage))
         base = (
-            f'{{"task_id":"{task_id}","attempt_number":{attempt.number},"name":{name_text},"state":"{state}"{shape.after_name}'
+            f'{{"task_id":"{task_id}","attempt_number":{attempt.number},"name":{name_text},"state":{reached.last_text}{shape.after_name}'
             f'{id_json(actor_id)}{shape.after_actor}{parent}"{place.text}{error_json}}}'
         )
         paused = attempt.debugger_paused
@@ -126,7 +127,7 @@ class TaskRenderer:
         template = ",".join([f'{{"state":{_quote(names[at]).replace("%", "%%")},"created_ms":%s.0}}' for at in ranked])
         in_order = ranked == list(range(len(names)))
         last = names[ranked[-1]] if names else "NIL"
-        return _remember(self._states, names, _States(last, template, None if in_order else tuple(ranked)))
+        return _remember(self._states, names, _States(last, _quote(last), template, None if in_order else tuple(ranked)))
 
     def _quote_known(self, text: str) -> str:
         return self._quoted.get(text) or _remember(self._quoted, text, _quote(text))

@@ -44,6 +44,14 @@ class LineageActor(NamedTuple):
     class_name: str
 
 
+class _Quoted(dict[str, str]):
+    """Names, types and states as JSON text, each made once. Ids are hex digits and need no escapes."""
+
+    def __missing__(self, text: str) -> str:
+        made = self[text] = _quote(text)
+        return made
+
+
 class _Group:
     """A task, an actor, or several siblings of one name.
 
@@ -62,11 +70,11 @@ class _Group:
         self.oldest_child: int | None = None
         self.text = ""
 
-    def add_leaf(self, task: LineageTask, came: int, name: str) -> None:
-        """`name` is quoted."""
+    def add_leaf(self, task: LineageTask, came: int, quoted: _Quoted) -> None:
         state, kind, created = task.state, task.type, task.creation_ms
         text = (
-            f'{{"name":{name},"key":"{task.task_id}","type":"{kind}","timestamp":{created or "null"},"state_counts":{{"{state}":1}},'
+            f'{{"name":{quoted[task.name]},"key":"{task.task_id}","type":{quoted[kind]},"timestamp":{created or "null"},'
+            f'"state_counts":{{{quoted[state]}:1}},'
             f'"children":[],"link":{{"type":"task","id":"{task.task_id}"}}}}'
         )
         rank = 0 if state in _RUNNING else 1 if state in _PENDING else 2 if state == "FAILED" else 3
@@ -98,7 +106,7 @@ class _Tree:
         if len(self.tasks) < len(tasks):
             branching.update(task_id for task_id, attempts in Counter(task.task_id for task in tasks).items() if attempts > 1)
         groups: dict[tuple[str, str], _Group | None] = {}
-        quoted: dict[str, str] = {}
+        quoted = _Quoted()
         for came, task in enumerate(tasks):
             if task.task_id in branching:
                 self._add(task.task_id, task, came)
@@ -110,7 +118,7 @@ class _Tree:
                 groups[place] = self._new_leaves(task, place[0], came)
             group = groups[place]
             if group is not None:
-                group.add_leaf(task, came, quoted.get(task.name) or quoted.setdefault(task.name, _quote(task.name)))
+                group.add_leaf(task, came, quoted)
 
     def _new_leaves(self, task: LineageTask, above: str, came: int) -> _Group | None:
         """An empty group below what the task hangs on; None if that is not known."""
@@ -257,14 +265,13 @@ def _order(group: _Group) -> tuple[int, int, int, int, int]:
 
 def _render(order: list[_Group], roots: list[_Group]) -> bytes:
     """Children before their parents, as `order` has them; what repeats (names, counts) is encoded once."""
-    names: dict[str, str] = {}
+    quoted = _Quoted()
     encoded: dict[tuple[tuple[str, int], ...], str] = {}
     for group in order:
         if len(group.leaves) == 1 and not group.children:
             group.text = group.leaves[0][2]
             continue
-        name = names.get(group.name) or names.setdefault(group.name, _quote(group.name))
-        # Ids need no escapes.
+        name = quoted[group.name]
         key = name if group.key is group.name else f'"{group.key}"'
         children = ",".join(_texts_below(group))
         for child in group.children:
@@ -272,7 +279,7 @@ def _render(order: list[_Group], roots: list[_Group]) -> bytes:
         counted = tuple(group.counts.items())
         counts = encoded.get(counted) or encoded.setdefault(counted, _encode(group.counts).decode())
         group.text = (
-            f'{{"name":{name},"key":{key},"type":"{group.type}","timestamp":{group.timestamp or "null"},'
+            f'{{"name":{name},"key":{key},"type":{quoted[group.type]},"timestamp":{group.timestamp or "null"},'
             f'"state_counts":{counts},"children":[{children}],"link":{group.link}}}'
         )
     return ",".join([root.text for root in roots]).encode()

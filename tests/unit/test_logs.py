@@ -17,7 +17,7 @@ set_up_logs(LogSettings(log_level="{level}", log_format="{format}"))
 structlog.contextvars.bind_contextvars(request_id="r1")
 ours, theirs = structlog.get_logger(), logging.getLogger("some.library")
 ours.debug("quiet")
-ours.info("request", path=pathlib.PurePosixPath("/x"), note='"\\u00fc"')
+ours.info("request", path=pathlib.PurePosixPath("/x"), note='"\\u00fc"', file="\\udcff.log")
 theirs.info("their %s", "words")
 try:
     1 / 0
@@ -38,6 +38,7 @@ def _records(level: str) -> list[dict[str, Any]]:
 def test_records_of_all_libraries_are_json_lines_with_their_context() -> None:
     ours, theirs, failed = _records("info")
     assert (ours["event"], ours["level"], ours["request_id"], ours["note"]) == ("request", "info", "r1", '"ü"')
+    assert ours["file"] == "\udcff.log", "a file's name need not be UTF-8"
     assert "/x" in ours["path"], "what JSON does not know is shown as Python shows it"
     assert (theirs["event"], theirs["logger"], theirs["request_id"]) == ("their words", "some.library", "r1")
     assert (failed["event"], failed["level"]) == ("failed", "error")

@@ -174,3 +174,17 @@ def test_ids_may_be_spelled_in_any_way(place: int) -> None:
 def test_ids_that_are_none_cost_their_event_only() -> None:
     bad = lived(("RUNNING", 1)).replace(b64(TASK).encode(), b"!" * 32)
     assert [r["task_id"] for r in rows([defined(), bad])] == [TASK]
+
+
+@pytest.mark.parametrize("bad", [{"jobId": "no id!"}, {"parentTaskId": "no id!"}, {"taskAttempt": "x"}])
+def test_a_bad_definition_costs_only_its_attempt(bad: dict[str, str]) -> None:
+    found = rows([defined(attempt=1, **bad), defined(attempt=0), lived(("FAILED", 1), attempt=0)])
+    assert [(r["attempt_number"], r["state"]) for r in found] == [(0, "FAILED")]
+
+
+def test_parts_may_be_null_and_states_new() -> None:
+    null = defined().replace(b'"taskDefinitionEvent":', b'"actorTaskDefinitionEvent":null,"taskLifecycleEvent":null,"taskDefinitionEvent":')
+    actor = defined().replace(b'"taskDefinitionEvent":', b'"taskDefinitionEvent":null,"actorTaskDefinitionEvent":')
+    for definition in (null, actor):
+        found = row(definition, lived(('NEW"', 1)))
+        assert (found["task_id"], found["state"]) == (TASK, 'NEW"')

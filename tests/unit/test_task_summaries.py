@@ -106,6 +106,29 @@ def test_running_come_first_then_pending_failed_and_older(states: list[str], exp
     assert [group["name"] for group in _summary(tasks)["summary"]] == expected
 
 
+def test_siblings_of_one_name_stand_in_one_order_with_children_and_without() -> None:
+    tasks = [
+        _task("a", at=5),
+        _task("b", at=3),
+        _task("c", "inner", "b"),
+        _task("d", at=4, state="FAILED"),
+        _task("e", at=3),
+        _task("f", at=None),
+        _task("g", at=9, state="RUNNING"),
+        _task("g", at=9, state="FAILED"),
+    ]
+    (group,) = _summary(tasks)["summary"]
+    assert (group["type"], group["timestamp"]) == ("GROUP", 3)
+    assert group["state_counts"] == {"FINISHED": 5, "FAILED": 2, "RUNNING": 1}
+    assert [child["key"] for child in group["children"]] == ["g", "d", "b", "e", "a", "f"], "running, failed, older, first come"
+    assert [len(child["children"]) for child in group["children"]] == [0, 0, 1, 0, 0, 0]
+
+
+def test_unknown_states_and_types_are_text() -> None:
+    (group,) = _summary([_task("a", state='NEW"', type_='KIND"')])["summary"]
+    assert (group["state_counts"], group["type"]) == ({'NEW"': 1}, 'KIND"')
+
+
 def test_names_are_text_and_no_format() -> None:
     assert [group["name"] for group in _summary([_task("a", "50%d of %s")])["summary"]] == ["50%d of %s"]
 
