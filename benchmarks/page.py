@@ -26,8 +26,8 @@ Written by `make bench ARGS="--docs docs"`, not by hand; all figures of the run,
   A task makes about six events and 4.8 KB of event files. After every load the number of attempts and events found is checked.
 - *Enter to loaded*: from sending `GET /enter_cluster/...` to the loaded marker. Median of {rounds} loads, alternating with what they are
   compared with, so that both see the same machine.
-- *Decode floor*: msgspec decoding of the same event files line by line into all fields that rows are made of, from memory, on one core, in a
-  process with the workers' memory settings. It sorts nothing, merges nothing and writes nothing.
+- *Decode floor*: msgspec decoding of the same event files, line by line, to all fields that rows are made of, from memory, on one core, in
+  a process with the workers' memory settings. It sorts nothing, merges nothing and writes nothing.
 - *Send floor*: a bare ASGI app under the same server (uvicorn, uvloop, httptools) that sends the same bytes. The client receives into
   memory that it has used before: pages that the kernel must find first would make the floor of large answers five times as high.
 - *Cold caches*: the first request to a new API process that has answered requests for another session before.
