@@ -65,7 +65,7 @@ class FieldSnapshot(MemorySnapshot):
 def loaded(files: Iterable[bytes], ends: TaskEnds | None = None, ranges: int = 1) -> FieldSnapshot:
     """The tasks of event files (their text), merged by range."""
     cut = Ranges(ranges)
-    texts: list[list[bytes]] = [[] for _ in range(cut.count)]
+    texts: list[list[list[bytes]]] = [[] for _ in range(cut.count)]
     for text in files:
         lines = Lines.of(cut)
         partition(text, cut, lines)
@@ -74,7 +74,7 @@ def loaded(files: Iterable[bytes], ends: TaskEnds | None = None, ranges: int = 1
     fields: dict[str, bytes] = {}
     parts = []
     for number, of_range in enumerate(texts):
-        merged = merge_range(number, of_range, ends or TaskEnds())
+        merged = merge_range(number, zip(*of_range, strict=True), ends or TaskEnds())
         fields |= merged.fields
         parts.append(merged.index)
     return FieldSnapshot(fields, {TASKS.name: task_table(parts)})

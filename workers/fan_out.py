@@ -1,7 +1,7 @@
 """The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> summaries -> publish.
 
 What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the claim. Its fields:
-`files:{part}`, `stored`; `l:{range}:{part}` task events; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
+`files:{part}`, `stored`; `l:{range}:{part}` task events, by slice; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
 `m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
 """
 
@@ -36,6 +36,7 @@ SUMMARISERS = 4
 _PARTS_AT_ONCE = 16
 
 _pack = msgspec.msgpack.Encoder().encode
+_unpack_slices = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: 
     files = _kept(run, f"files:{number}", list[ObjectInfo])
     lines = parse(run, storage, files, Ranges.in_total(ranges))
     fields = {f"e:{number}": compress_passing(_pack(lines.entities)), f"s:{number}": compress_passing(_pack(lines.skipped))}
-    for at, text in enumerate(lines.texts()):
-        if text:
-            fields[f"l:{at}:{number}"] = compress_passing(text)
+    for at, texts in enumerate(lines.texts()):
+        if any(texts):
+            fields[f"l:{at}:{number}"] = _pack([compress_passing(text) for text in texts])
     run.keep(fields)
 
 
@@ -115,8 +116,8 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     names = [f"l:{number}:{part}" for part in range(parts)]
-    texts = (decompress(data) for at in range(0, parts, _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE]))
-    merged = merge_one_range(number, texts, _kept(run, "ends", TaskEnds))
+    of_parts = [_unpack_slices(data) for at in range(0, parts, _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE])]
+    merged = merge_one_range(number, (map(decompress, of_slice) for of_slice in zip(*of_parts, strict=True)), _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
     left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_events)
     lineage = {f"n:{number}:{job}": compress_passing(_pack(tasks)) for job, tasks in merged.lineage.items()}

@@ -30,7 +30,7 @@ def load(run: LoadRun, storage: Storage, files: SessionFiles) -> None:
     lines = parse(run, storage, files.events, Ranges(1))
     entities = merge_all_entities(run, storage, files, lines.entities)
     run.progress("merging")
-    merged = merge_range(0, lines.texts(), entities.ends)
+    merged = merge_range(0, ([text] for text in next(lines.texts())), entities.ends)
     publish(run, entities, merged, lines.skipped)
 
 

@@ -33,10 +33,10 @@ _quote: Callable[[str], str] = encode_basestring
 _check_json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-# One row: its id and attempt number, its JSON with the base columns, what the detail columns add to it, the values of COLUMNS, and when
+# One row: its id, its JSON with the base columns, what the detail columns add to it, the values of COLUMNS, and when
 # it was created (ms, digits). With all columns the row is `base` without its last brace, and `rest`.
 # A plain tuple: there are millions.
-TaskRow = tuple[str, int, str, str, tuple[Scalar, ...], str]
+TaskRow = tuple[str, str, str, tuple[Scalar, ...], str]
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -114,7 +114,7 @@ class TaskRenderer:
             attempt.number, name, state, shape.job_id, actor_id, kind, shape.function, parent, place.node_id, place.worker_id,
             attempt.worker_pid or None, error_type, shape.language, shape.placement_group, paused,
         )  # fmt: skip
-        return task_id, attempt.number, base, rest, values, creation
+        return task_id, base, rest, values, creation
 
     def _place(self, attempt: Attempt) -> _Place:
         node_id, worker_id = id_or_none(self._hex(attempt.node_id)), id_or_none(self._hex(attempt.worker_id))

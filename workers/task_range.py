@@ -23,7 +23,7 @@ from workers.entities.ends import TaskEnds
 from workers.merge_tasks import Attempt, merge
 from workers.partition import tasks_in
 from workers.ray_events import TASK_EVENT_DECODER, TaskEvent
-from workers.render_tasks import COLUMNS, TaskRenderer, TaskRow
+from workers.render_tasks import COLUMNS, TaskRenderer
 
 log = structlog.get_logger()
 
@@ -34,6 +34,7 @@ _AT_ONCE = 64
 _HEX_LENGTH = 48
 _SAMPLES = 3
 _DRIVER = "DRIVER_TASK"
+_JOB = COLUMNS.index("job_id")
 
 
 @dataclass(slots=True)
@@ -47,20 +48,25 @@ class TaskRange:
     bad_events: int
 
 
-def merge_range(number: int, texts: Iterable[bytes], ends: TaskEnds) -> TaskRange:
-    """`texts` are what `Lines.texts` made of each part of the files; `number` is the part's place in the table."""
+def merge_range(number: int, slices: Iterable[Iterable[bytes]], ends: TaskEnds) -> TaskRange:
+    """`slices`: for each slice of the range what `Lines.texts` made of it from each part of the files; `number` is the part's place
+    in the table.
+    """
     hexer = Hexer()
     definitions, renderer = Definitions(hexer), TaskRenderer(hexer)
     rejected: list[str] = []
-    rows: list[TaskRow] = []
-    for attempts in _attempts(tasks_in(texts), definitions, ends, hexer, rejected):
-        rows += renderer.render(attempts, rejected)
-    ids, _, base, rest, values, creation = zip(*rows, strict=True) if rows else ((),) * 6
-    del rows
-    columns = dict(zip(COLUMNS, zip(*values, strict=True) if values else ((),) * len(COLUMNS), strict=True))
-    del values
-    index, fields = TablePart(TASKS.name, number, columns, "job_id").render(ids, base, rest, definitions.redactions)
-    del base, rest
+    part = TablePart(TASKS.name, number)
+    ids, every, creation = [], [], []
+    for texts in slices:
+        for attempts in _attempts(tasks_in(texts), definitions, ends, hexer, rejected):
+            for task_id, base, rest, values, created in renderer.render(attempts, rejected):
+                ids.append(task_id)
+                every.append(values)
+                creation.append(created)
+                part.add(values[_JOB], base, base[:-1] + rest)
+    columns = dict(zip(COLUMNS, zip(*every, strict=True) if every else ((),) * len(COLUMNS), strict=True))
+    del every
+    index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=definitions.redactions)
     counts, lineage = _by_job(ids, columns, creation)
     if rejected:
         log.warning("bad task events", count=len(rejected), samples=rejected[:_SAMPLES])

@@ -20,6 +20,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -143,9 +144,9 @@ def pack(value: Any) -> bytes:
     return _pack(value)
 
 
-def code_column(values: Sequence[Scalar]) -> tuple[ColumnData, NDArray[np.unsignedinteger[Any]]]:
-    """Dictionary-codes one column, in row order. Its values are of one type, or None."""
-    index = {value: code for code, value in enumerate(dict.fromkeys(values))}
+def code_column(values: Sequence[Scalar], first: Iterable[Scalar] = ()) -> tuple[ColumnData, NDArray[np.unsignedinteger[Any]]]:
+    """Dictionary-codes one column, in row order. Its values are of one type, or None. `first`: those that get the first codes."""
+    index = {value: code for code, value in enumerate(dict.fromkeys(chain(first, values)))}
     width = 1 if len(index) <= 1 << 8 else 2 if len(index) <= 1 << 16 else 4
     codes = np.fromiter(map(index.__getitem__, values), _WIDTHS[width], len(values))
     return ColumnData(list(index), width, codes.tobytes()), codes

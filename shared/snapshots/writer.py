@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from shared.ray.columns import Resource
 from shared.snapshots import format as fmt
@@ -20,48 +19,81 @@ _BETWEEN = fmt.BETWEEN_ROWS.decode()
 _encode = msgspec.json.Encoder().encode
 
 
-class TablePart:
-    """One part of a table: the values of its filter columns, each in id order, to which `render` adds the rows."""
+# A block: how many rows, and its two fields.
+_Block = tuple[int, bytes, bytes]
 
-    def __init__(self, table: str, number: int, columns: Mapping[str, Sequence[fmt.Scalar]], cluster_by: str | None = None) -> None:
+
+class TablePart:
+    """One part of a table: `add` its rows, in id order, then `finish` it. Rows are packed as soon as a block of their cluster is full."""
+
+    def __init__(self, table: str, number: int) -> None:
         self._table = table
         self._number = number
-        self._columns = columns
-        self._cluster_by = cluster_by
+        self._full: dict[fmt.Scalar, list[_Block]] = {}
+        self._left: dict[fmt.Scalar, list[tuple[str, str]]] = {}
 
-    def render(
-        self, ids: Sequence[str], base: Sequence[str], rest: Sequence[str], redactions: Mapping[str, str], *, keyed: bool = True
+    def add(self, cluster: fmt.Scalar, base: str, whole: str) -> None:
+        """One row: its value of the column that rows are clustered by, its JSON with the base columns, and with all."""
+        rows = self._left.get(cluster)
+        if rows is None:
+            rows = self._left[cluster] = []
+        rows.append((base, whole))
+        if len(rows) == BLOCK_ROWS:
+            self._full.setdefault(cluster, []).append(_pack(rows))
+            rows.clear()
+
+    def finish(
+        self,
+        columns: Mapping[str, Sequence[fmt.Scalar]],
+        ids: Sequence[str],
+        *,
+        cluster_by: str | None = None,
+        redactions: Mapping[str, str] | None = None,
+        keyed: bool = True,
     ) -> tuple[PartIndex, dict[str, bytes]]:
-        """The part's index and its fields. `rest` is what all columns add: text to put instead of the last brace of a row of `base`.
-
-        Tables that are not keyed: the same rows with all columns.
-        """
-        table, number, rows = self._table, self._number, len(ids)
-        fields: dict[str, bytes] = {}
-        clusters: list[fmt.Scalar] = []
+        """The part's index and its fields. `columns` are the values of its filter columns, each in id order as are the ids."""
+        table, number = self._table, self._number
+        clusters, starts, fields = self._laid_out()
         tallied: dict[str, fmt.LoadedColumn] = {}
-        order: Sequence[int] = range(rows)
-        for name, values in self._columns.items():
-            data, codes = fmt.code_column(values)
+        for name, values in columns.items():
+            data, codes = fmt.code_column(values, clusters if name == cluster_by else ())
             fields[fmt.column_field(table, number, name)] = fmt.compress(fmt.pack(data))
             if keyed and name in fmt.TALLIED:
                 tallied[name] = fmt.LoadedColumn(data.values, codes)
-            if name == self._cluster_by:
-                clusters = data.values
-                order = np.argsort(codes, kind="stable").tolist()
         if keyed:
             fields[fmt.keys_field(table, number)] = fmt.compress(fmt.prefixes_of(ids))
         if redactions:
             fields[fmt.redactions_field(table, number)] = fmt.compress(fmt.pack(sorted(redactions.items())))
-        starts = list(range(0, rows, BLOCK_ROWS))
-        for block, start in enumerate(starts):
-            places = order[start : start + BLOCK_ROWS]
-            short = [base[at] for at in places]
-            whole = [row[:-1] + rest[at] for row, at in zip(short, places, strict=True)] if keyed else [rest[at] for at in places]
-            for detail, lines in ((False, short), (True, whole)):
-                fields[fmt.block_field(table, number, block, detail=detail)] = fmt.compress(_BETWEEN.join(lines).encode())
         tally = fmt.joint_counts([tallied[name] for name in fmt.TALLIED]) if tallied else []
-        return PartIndex(rows, ids[0] if rows else "", ids[-1] if rows else "", [*starts, rows], clusters, tally), fields
+        first, last = (ids[0], ids[-1]) if ids else ("", "")
+        return PartIndex(len(ids), first, last, starts, clusters if cluster_by else [], tally), fields
+
+    def _laid_out(self) -> tuple[list[fmt.Scalar], list[int], dict[str, bytes]]:
+        """The clusters in the order of their rows, where each block starts, and the blocks' fields.
+
+        Clusters that filled no block come last and share blocks.
+        """
+        small = [cluster for cluster in self._left if cluster not in self._full]
+        blocks: list[_Block] = []
+        for cluster, full in self._full.items():
+            blocks += full
+            blocks += _packed(self._left[cluster])
+        blocks += _packed([row for cluster in small for row in self._left[cluster]])
+        starts, fields = [0], {}
+        for number, (rows, base, whole) in enumerate(blocks):
+            starts.append(starts[-1] + rows)
+            fields[fmt.block_field(self._table, self._number, number, detail=False)] = base
+            fields[fmt.block_field(self._table, self._number, number, detail=True)] = whole
+        return [*self._full, *small], starts, fields
+
+
+def _packed(rows: Sequence[tuple[str, str]]) -> list[_Block]:
+    return [_pack(rows[at : at + BLOCK_ROWS]) for at in range(0, len(rows), BLOCK_ROWS)]
+
+
+def _pack(rows: Sequence[tuple[str, str]]) -> _Block:
+    base, whole = (fmt.compress(_BETWEEN.join(texts).encode()) for texts in zip(*rows, strict=True))
+    return len(rows), base, whole
 
 
 def small_table(resource: Resource, rows: list[dict[str, Any]]) -> tuple[TableIndex, dict[str, bytes]]:
@@ -70,7 +102,10 @@ def small_table(resource: Resource, rows: list[dict[str, Any]]) -> tuple[TableIn
     base = [_encode({name: row.get(name) for name in resource.base}).decode() for row in rows]
     full = [_encode({name: row.get(name) for name in resource.all}).decode() for row in rows]
     ids = [str(row.get(resource.order_by) or "") for row in rows]
-    index, fields = TablePart(resource.name, 0, columns).render(ids, base, full, {}, keyed=False)
+    part = TablePart(resource.name, 0)
+    for short, whole in zip(base, full, strict=True):
+        part.add(None, short, whole)
+    index, fields = part.finish(columns, ids, keyed=False)
     return TableIndex(resource.name, index.rows, keyed=False, cluster_by=None, parts=[index]), fields
 
 

@@ -37,8 +37,9 @@ def _snake(value: Any) -> Any:
 
 
 def _parsed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    lines = Lines([[]])
-    partition(b"\n".join(msgspec.json.encode(event) for event in events), Ranges(1), lines)
+    ranges = Ranges(1)
+    lines = Lines.of(ranges)
+    partition(b"\n".join(msgspec.json.encode(event) for event in events), ranges, lines)
     assert not lines.skipped
     return lines.entities
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.task_lines import TASK, defined, line, lived, loaded, profiled, row, rows
 from tests.unit.session_events import actor_defined, b64
-from workers.partition import Lines, Ranges, UnreadableFile, lines_of, partition, unpack
+from workers.partition import SLICES, Lines, Ranges, UnreadableFile, lines_of, partition, unpack
 
 EVENTS = [defined(), lived(("RUNNING", 1)), profiled(("task", 1, 2))]
 
@@ -123,7 +123,7 @@ def test_ranges_are_in_the_order_of_ids_and_complete(ids: list[str], count: int)
     assert Ranges.in_total(ranges.count).count == ranges.count
     numbers = [ranges.of(b64(task_id).encode()) for task_id in sorted(ids)]
     assert numbers == sorted(numbers)
-    assert all(0 <= number < ranges.count for number in numbers)
+    assert all(0 <= number < ranges.count * SLICES for number in numbers)
 
 
 @given(count=st.integers(2, 60), actors=st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), min_size=1, max_size=50))
@@ -132,13 +132,13 @@ def test_creation_tasks_have_ranges_of_their_own_in_order(count: int, actors: li
     ids = sorted("ff" * 8 + actor + "0" * 16 for actor in actors)
     numbers = [ranges.of(b64(task_id).encode()) for task_id in ids]
     assert numbers == sorted(numbers)
-    assert all(ranges.plain <= number < ranges.count for number in numbers)
+    assert all(count * SLICES <= number < ranges.count * SLICES for number in numbers)
 
 
 def test_every_event_of_a_task_goes_to_one_range() -> None:
     for count in (1, 2, 7, 40):
         lines = _cut(b"\n".join(EVENTS), count)
-        assert [len(bucket) for bucket in lines.by_range if bucket] == [3]
+        assert [len(bucket) for bucket in lines.by_slice if bucket] == [3]
 
 
 def test_a_task_named_in_another_events_text_is_not_mistaken() -> None:
@@ -168,11 +168,11 @@ def test_of_collected_lines_the_envelope_is_dropped_and_nothing_else() -> None:
     later = lived(("FINISHED", 3), seconds=9, nodeId=b64("cc" * 28))
     events = [later, *EVENTS, lived(("FINISHED", 4), seconds=8, nodeId=b64("dd" * 28))]
     collected = [_as_collected(event, number) for number, event in enumerate(events)]
-    kept = [line for bucket in _cut(b"\n".join(collected)).by_range for line in bucket]
+    kept = [line for bucket in _cut(b"\n".join(collected)).by_slice for line in bucket]
     assert all(line.startswith(b'"task') for line in kept)
     assert rows(collected) == rows(events), "the later event decides, wherever it stands"
     before = [event.replace(b'"eventId":"x",', b"").replace(b"{", b'{"eventId":"%040d",' % 7, 1) for event in events]
-    assert all(b'"timestamp"' in line for bucket in _cut(b"\n".join(before)).by_range for line in bucket)
+    assert all(b'"timestamp"' in line for bucket in _cut(b"\n".join(before)).by_slice for line in bucket)
     assert rows(before) == rows(events), "nor is a time lost that stands before the task's part"
 
 
@@ -212,4 +212,4 @@ def test_recorded_files_are_read_whole(recorded: Path) -> None:
 
 def test_ids_in_hex_are_sorted_with_the_others() -> None:
     lines = _cut(defined().replace(b64(TASK).encode(), TASK.encode()) + b"\n" + lived(("RUNNING", 1)), 9)
-    assert [len(bucket) for bucket in lines.by_range if bucket] == [2]
+    assert [len(bucket) for bucket in lines.by_slice if bucket] == [2]

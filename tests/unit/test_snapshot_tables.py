@@ -37,7 +37,10 @@ def _snapshot(parts: list[list[Row]], redactions: dict[str, str] | None = None) 
             "," + json.dumps({"language": row["language"], "error_message": row["name"] * 3}, separators=(",", ":"))[1:] for row in rows
         ]
         ids = [row["task_id"] for row in rows]
-        index, written = TablePart("tasks", number, columns, "job_id").render(ids, base, rest, redactions or {})
+        part = TablePart("tasks", number)
+        for row, short, more in zip(rows, base, rest, strict=True):
+            part.add(row["job_id"], short, short[:-1] + more)
+        index, written = part.finish(columns, ids, cluster_by="job_id", redactions=redactions)
         fields |= written
         indexes.append(index)
     return FieldSnapshot(fields, {"tasks": task_table(indexes)})
@@ -156,8 +159,12 @@ def test_counts_by_columns_are_those_of_the_rows(rows: list[Row], filters: list[
 
 
 @pytest.mark.parametrize("count", [BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS + 7])
-def test_rows_lie_right_at_the_edges_of_blocks(count: int) -> None:
-    rows = [_row(f"{number:048x}", 0, JOBS[number % 3], STATES[number % 2], f"n{number}", None, None, None) for number in range(count)]
+@pytest.mark.parametrize("jobs", ["012", "0121111111112", "011112"], ids=["alike", "few of the first", "most of one"])
+def test_rows_lie_right_at_the_edges_of_blocks(count: int, jobs: str) -> None:
+    rows = [
+        _row(f"{number:048x}", 0, JOBS[int(jobs[number % len(jobs)])], STATES[number % 2], f"n{number}", None, None, None)
+        for number in range(count)
+    ]
     snapshot = _snapshot([rows])
     for job in (None, *JOBS):
         chosen: list[Given] = [("job_id", "=", job)] if job else []
