@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Mount
 
 from api import figures, health
@@ -34,6 +35,8 @@ from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
 
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, logs, stored)
+# Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
+_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 # Calls of storage and queue that block; the rest is asynchronous.
 _THREADS = 64
 
@@ -72,9 +75,11 @@ def create_app_with(settings: Settings) -> FastAPI:
             queue.close()
             storage.close()
 
-    app = FastAPI(title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None, telemetry=_TELEMETRY
+    )
     app.state.settings, app.state.draining = settings, draining
-    dashboard = Dashboard(dashboard_routes([module.router for module in _DASHBOARD]), app.state, settings.api)
+    dashboard = Dashboard(dashboard_routes(module.routes for module in _DASHBOARD), app.state, settings.api)
     # First, as most requests are for it: routes are tried in order.
     app.router.routes.append(
         Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
@@ -86,6 +91,6 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.router.default = dashboard
     add_error_handlers(app)
     ours = [route for router in (health.router, figures.router, sessions.router, pages) for route in router.routes]
-    names = RouteNames(ours, [route for module in _DASHBOARD for route in module.router.routes])
+    names = RouteNames(ours, [route for module in _DASHBOARD for route in module.routes])
     app.add_middleware(RequestLog, names=names, draining=draining)
     return app

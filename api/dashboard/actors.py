@@ -6,21 +6,23 @@ from bisect import bisect_right
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.scope import DashboardScope, Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from shared.ray.google_style import google_style
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 _decode_starts = msgspec.json.Decoder(list[str]).decode
 _decode_chunk = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NULL = msgspec.Raw(b"null")
 
 
-@router.get("/logical/actors")
-async def list_actors(request: Request, scope: Scope) -> Response:
+@routes.get("/logical/actors")
+async def list_actors(request: Request, scope: DashboardScope) -> Response:
     """All actors, or those of `ids` (comma-separated; null for one that is not known)."""
     ids = request.query_params.get("ids")
     if ids is not None:
@@ -31,9 +33,10 @@ async def list_actors(request: Request, scope: Scope) -> Response:
     return answers.envelope("All actors fetched.", b'{"actors":{%b}}' % inside)
 
 
-@router.get("/logical/actors/{actor_id}")
-async def show_actor(actor_id: str, scope: Scope) -> Response:
+@routes.get("/logical/actors/{actor_id}")
+async def show_actor(request: Request, scope: DashboardScope) -> Response:
     """Live converts the keys of one actor's answer, but not those of the list."""
+    actor_id = request.path_params["actor_id"]
     found: Any = msgspec.json.decode((await _chosen(scope, [actor_id]))[actor_id])
     return answers.envelope("Actor details fetched.", {"detail": google_style(found)})
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 import anyio
-from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import compression
 from api.dashboard import answers
+from api.dashboard.routing import DASHBOARD, Routes
 from api.dashboard.scope import DashboardScope, is_browser
-from api.errors import add_error_handlers, history_problem, problem
+from api.errors import history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
 from shared.errors import HistoryError, InvalidReference, SnapshotGone
@@ -45,18 +46,13 @@ _reference = lru_cache(maxsize=1024)(SessionRef.of)
 _OURS = ("clusters", "sessions", "enter_cluster")
 
 
-def dashboard_routes(routers: Sequence[APIRouter]) -> FastAPI:
-    """The routes alone; a path that live does not know gets live's answer for it."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for router in routers:
-        app.include_router(router)
-    add_error_handlers(app)
+def dashboard_routes(modules: Iterable[Routes]) -> Router:
+    """The routes alone; a path that live does not know gets live's answer for it. What they raise is for the caller."""
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("404: Not Found", 404)(scope, receive, send)
 
-    app.router.default = unknown
-    return app
+    return Router([route for routes in modules for route in routes], redirect_slashes=False, default=unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Dashboard:
                 return await self._still_loading(entered)(scope, receive, send)
             if scope["method"] not in _READ_METHODS:
                 # Everything that changes a cluster; the frontend's own question for a token is a route.
-                return await self._routes({**scope, "dashboard": self._scope(entered, request)}, receive, sending)
+                return await self._routes({**scope, DASHBOARD: self._scope(entered, is_browser(scope["headers"]))}, receive, sending)
             await sessions.note_use(entered)
             try:
                 return await self._answer(entered, request, sending)
@@ -123,40 +119,34 @@ class Dashboard:
                     raise
         return None
 
-    def _scope(self, entered: Entered, request: Request) -> DashboardScope:
+    def _scope(self, entered: Entered, browser: bool) -> DashboardScope:
         assert entered.session is not None  # noqa: S101 - a generation is a stored session's
         reader = SnapshotReader(self._state.redis, entered.session.key, entered.generation, self._state.cache)
-        return DashboardScope(entered.session, entered.generation, reader, self._state.storage, is_browser(request.headers.raw))
+        return DashboardScope(entered.session, entered.generation, reader, self._state.storage, browser)
 
     def _still_loading(self, entered: Entered) -> Response:
         assert entered.session is not None  # noqa: S101
         return problem(503, "loading", "the session is being loaded: ask again", retry_after=2, location=f"/sessions/{entered.session.ref}")
 
     async def _answer(self, entered: Entered, request: Request, send: Send) -> None:
-        within = self._scope(entered, request)
+        assert entered.session is not None  # noqa: S101
         scope = request.scope
-        key = _key(within, scope)
-        encoding = compression.choose(request.headers.get("accept-encoding", ""))
-        tag = f'"{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}{"-" + encoding if encoding else ""}"'
-        if tag.encode() in request.headers.get("if-none-match", "").encode():
+        headers: _Headers = scope["headers"]
+        browser, encoding = is_browser(headers), compression.choose(_header(headers, b"accept-encoding").decode("latin-1"))
+        key = _key(entered, scope, encoding, browser=browser)
+        if (known := _header(headers, b"if-none-match")) and (tag := _tag(key, encoding)) in known:
             await send({"type": "http.response.start", "status": 304, "headers": _tagged([], tag)})
             await send({"type": "http.response.body"})
             return
         cache = cast("BlockCache", self._state.cache)
-        cache_key = (within.session.key, entered.generation, f"answer:{encoding}:{key}")
+        cache_key = (entered.session.key, entered.generation, key)
         answer = cast("_Answer | None", cache.get(cache_key))
         if answer is None:
-            capture = _Capture(send, tag, encoding, head=scope["method"] == "HEAD")
-            # As live: whatever answers GET answers HEAD.
-            method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
-            await self._routes({**scope, "method": method, "dashboard": within, answers.PIECES: True}, request.receive, capture)
-            if within.snapshot.gone and not capture.streaming:
-                raise SnapshotGone(f"snapshot {entered.generation} of {within.session.key} is gone")
-            answer = await capture.finish()
+            answer = await self._made(self._scope(entered, browser), request, send, _tag(key, encoding), encoding)
             if answer is None:
                 return
             size = answer.size
-            if answer.status == 200 and size * _LARGEST_SHARE <= self._settings.block_cache and not capture.head:
+            if answer.status == 200 and size * _LARGEST_SHARE <= self._settings.block_cache and scope["method"] != "HEAD":
                 cache.put(cache_key, answer, size + 1024)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         *others, last = [b""] if scope["method"] == "HEAD" else answer.body
@@ -164,11 +154,25 @@ class Dashboard:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": last})
 
+    async def _made(self, within: DashboardScope, request: Request, send: Send, tag: bytes, encoding: str) -> _Answer | None:
+        """A route's answer; None if it was streamed."""
+        scope = request.scope
+        capture = _Capture(send, tag, encoding, head=scope["method"] == "HEAD")
+        # As live: whatever answers GET answers HEAD.
+        method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
+        try:
+            await self._routes({**scope, "method": method, DASHBOARD: within, answers.PIECES: True}, request.receive, capture)
+        except HistoryError as exc:
+            if capture.streaming:
+                raise RuntimeError("too late for another answer: this one is cut off") from exc
+            raise
+        return await capture.finish()
+
 
 class _Capture:
     """Takes a route's messages: a body of one message is packed and given back as a whole, a stream is packed as it passes."""
 
-    def __init__(self, send: Send, tag: str, encoding: str, *, head: bool) -> None:
+    def __init__(self, send: Send, tag: bytes, encoding: str, *, head: bool) -> None:
         self._send = send
         self._tag = tag
         self._encoding = encoding
@@ -223,12 +227,21 @@ class _Capture:
         return _Answer(status, _tagged(headers, self._tag) if status == 200 else headers, body)
 
 
-def _key(within: DashboardScope, scope: Scope) -> str:
-    """What an answer depends on, besides its encoding."""
+def _header(headers: _Headers, name: bytes) -> bytes:
+    return next((value for found, value in headers if found == name), b"")
+
+
+def _key(entered: Entered, scope: Scope, encoding: str, *, browser: bool) -> str:
+    """What an answer depends on."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     # Log files are read from the bucket on demand, and a collector's last upload may come late.
     minute = int(time.time()) // _LOG_ANSWERS_KEPT if "/logs" in path else 0
-    return f"{within.session.key}|{within.generation}|{int(within.browser)}|{minute}|{path}?{scope['query_string'].decode('latin-1')}"
+    session = entered.session.key if entered.session else ""
+    return f"{session}|{entered.generation}|{encoding}|{int(browser)}|{minute}|{path}?{scope['query_string'].decode('latin-1')}"
+
+
+def _tag(key: str, encoding: str) -> bytes:
+    return f'"{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}{"-" + encoding if encoding else ""}"'.encode()
 
 
 def _packs(headers: _Headers) -> bool:
@@ -240,9 +253,9 @@ def _packed(headers: _Headers, encoding: str) -> _Headers:
     return [(n, v) for n, v in headers if n != b"content-length"] + [(b"content-encoding", encoding.encode())]
 
 
-def _tagged(headers: _Headers, tag: str) -> _Headers:
+def _tagged(headers: _Headers, tag: bytes) -> _Headers:
     known = {name for name, _ in headers}
-    added = {b"etag": tag.encode(), b"cache-control": b"private, no-cache", b"vary": b"Accept-Encoding, Cookie, User-Agent"}
+    added = {b"etag": tag, b"cache-control": b"private, no-cache", b"vary": b"Accept-Encoding, Cookie, User-Agent"}
     return headers + [(name, value) for name, value in added.items() if name not in known]
 
 

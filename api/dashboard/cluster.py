@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.scope import Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 _NO_METRICS = "The session has ended: its metrics were never stored."
 # Live's defaults, which the frontend asks for before it offers to profile anything.
@@ -32,24 +34,24 @@ _PROFILING: dict[str, Any] = {
 }
 
 
-@router.get("/api/version")
-@router.get("/api/ray/version")
-async def show_version(scope: Scope) -> Response:
+@routes.get("/api/version")
+@routes.get("/api/ray/version")
+async def show_version(_request: Request, scope: DashboardScope) -> Response:
     return answers.json_bytes(await scope.snapshot.doc("version") or b"{}")
 
 
-@router.get("/api/v0/cluster_metadata")
-async def show_cluster_metadata(scope: Scope) -> Response:
+@routes.get("/api/v0/cluster_metadata")
+async def show_cluster_metadata(_request: Request, scope: DashboardScope) -> Response:
     return answers.json_bytes(await scope.snapshot.doc("cluster_metadata") or b"{}")
 
 
-@router.get("/timezone")
-async def show_timezone(scope: Scope) -> Response:
+@routes.get("/timezone")
+async def show_timezone(_request: Request, scope: DashboardScope) -> Response:
     return answers.json_bytes(await scope.snapshot.doc("timezone") or b"{}")
 
 
-@router.get("/api/cluster_status")
-async def show_cluster_status(request: Request, scope: Scope) -> Response:
+@routes.get("/api/cluster_status")
+async def show_cluster_status(request: Request, scope: DashboardScope) -> Response:
     """The report as text; its structured form was only in the GCS's memory."""
     if request.query_params.get("format", "0") == "1":
         status = await scope.snapshot.doc("cluster_status") or b'""'
@@ -57,43 +59,43 @@ async def show_cluster_status(request: Request, scope: Scope) -> Response:
     return answers.envelope("Got cluster status.", {"autoscalingStatus": None, "autoscalingError": None, "clusterStatus": None})
 
 
-@router.get("/api/grafana_health")
-async def show_grafana_health(scope: Scope) -> Response:  # noqa: ARG001 - the scope decides that the session is dead
+@routes.get("/api/grafana_health")
+async def show_grafana_health(_request: Request, _scope: DashboardScope) -> Response:
     return answers.envelope("Grafana healthcheck failed", {"exception": _NO_METRICS}, result=False, status=500)
 
 
-@router.get("/api/prometheus_health")
-async def show_prometheus_health(scope: Scope) -> Response:  # noqa: ARG001
+@routes.get("/api/prometheus_health")
+async def show_prometheus_health(_request: Request, _scope: DashboardScope) -> Response:
     return answers.envelope("prometheus healthcheck failed.", {"reason": _NO_METRICS}, result=False, status=500)
 
 
-@router.get("/api/authentication_mode")
-async def show_authentication_mode(scope: Scope) -> Response:  # noqa: ARG001
+@routes.get("/api/authentication_mode")
+async def show_authentication_mode(_request: Request, _scope: DashboardScope) -> Response:
     """Who may read a dead session is not Ray's business any more."""
     return answers.json_bytes(b'{"authentication_mode":"disabled"}')
 
 
-@router.post("/api/authenticate")
-async def authenticate(scope: Scope) -> Response:  # noqa: ARG001
+@routes.post("/api/authenticate")
+async def authenticate(_request: Request, _scope: DashboardScope) -> Response:
     return Response("Unauthorized: Token authentication is not enabled", 401, media_type="text/plain")
 
 
-@router.get("/api/profiling_enabled")
-async def show_profiling_enabled(scope: Scope) -> Response:  # noqa: ARG001
+@routes.get("/api/profiling_enabled")
+async def show_profiling_enabled(_request: Request, _scope: DashboardScope) -> Response:
     return answers.envelope("", _PROFILING)
 
 
-@router.get("/api/v0/runtime_env_redaction")
-async def show_runtime_env_redaction(scope: Scope) -> Response:  # noqa: ARG001
+@routes.get("/api/v0/runtime_env_redaction")
+async def show_runtime_env_redaction(_request: Request, _scope: DashboardScope) -> Response:
     return answers.envelope("", {"redactionEnabled": True})
 
 
-@router.get("/usage_stats_enabled")
-async def show_usage_stats_enabled(scope: Scope) -> Response:  # noqa: ARG001
+@routes.get("/usage_stats_enabled")
+async def show_usage_stats_enabled(_request: Request, _scope: DashboardScope) -> Response:
     return answers.envelope("Fetched usage stats enabled", {"usageStatsEnabled": False, "usageStatsPromptEnabled": False})
 
 
-@router.api_route("/api/v0/platform_events", methods=["GET", "HEAD"])
-async def show_platform_events(scope: Scope) -> Response:  # noqa: ARG001
+@routes.get("/api/v0/platform_events")
+async def show_platform_events(_request: Request, _scope: DashboardScope) -> Response:
     """Not enabled: the frontend then hides the page."""
     return answers.not_found()

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
 from api.dashboard.list_options import UnansweredByLive, given_filters, split_filters
-from api.dashboard.scope import Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NEVER_STORED, partial_failure
 from shared.ray.columns import ACTORS
 from shared.snapshots.filters import BadFilter
 from shared.snapshots.format import Meta
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 
 
-@router.get("/api/v0/actors/summarize")
-async def summarize_actors(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/actors/summarize")
+async def summarize_actors(request: Request, scope: DashboardScope) -> Response:
     """How many actors of each class are in which state."""
     try:
         source, others = split_filters(ACTORS, given_filters(request.query_params))
@@ -41,8 +43,8 @@ async def summarize_actors(request: Request, scope: Scope) -> Response:
     )
 
 
-@router.get("/api/v0/objects/summarize")
-async def summarize_objects(scope: Scope) -> Response:
+@routes.get("/api/v0/objects/summarize")
+async def summarize_objects(_request: Request, scope: DashboardScope) -> Response:
     """Nothing, and why: references lived in processes that are gone."""
     empty = {"summary": {}, "total_objects": 0, "total_size_mb": 0, "callsite_enabled": True, "summary_by": "callsite"}
     totals = {"total": 0, "num_after_truncation": 0, "num_filtered": 0}

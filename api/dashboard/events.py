@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.scope import Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 _decode_jobs = msgspec.json.Decoder(list[str]).decode
 
 
-@router.get("/events")
-async def list_events(request: Request, scope: Scope) -> Response:
+@routes.get("/events")
+async def list_events(request: Request, scope: DashboardScope) -> Response:
     """All by job, those of no job under `global`; or one job's with `job_id`."""
     job_id = request.query_params.get("job_id")
     if job_id is not None:

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 
 import anyio
 import msgspec
-from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
-from api.dashboard.scope import DashboardScope, Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefix
 from shared.ray.columns import JOBS
 from shared.snapshots.filters import make_filter
 from shared.storage.port import Storage
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 _ALL = 1 << 30
 
@@ -33,20 +34,22 @@ class _Job(msgspec.Struct):
 _decode_job = msgspec.json.Decoder(_Job).decode
 
 
-@router.get("/api/jobs/")
-async def list_jobs(scope: Scope) -> Response:
+@routes.get("/api/jobs/")
+async def list_jobs(_request: Request, scope: DashboardScope) -> Response:
     page = await scope.snapshot.table("jobs").select(limit=_ALL, detail=True, browser=scope.browser)
     return answers.json_bytes(b"[" + b",".join(page.rows) + b"]")
 
 
-@router.get("/api/jobs/{job_or_submission_id}")
-async def show_job(job_or_submission_id: str, scope: Scope) -> Response:
+@routes.get("/api/jobs/{job_or_submission_id}")
+async def show_job(request: Request, scope: DashboardScope) -> Response:
+    job_or_submission_id = request.path_params["job_or_submission_id"]
     row = await _find(scope, job_or_submission_id)
     return _unknown(job_or_submission_id) if row is None else answers.json_bytes(row)
 
 
-@router.get("/api/jobs/{job_or_submission_id}/logs")
-async def show_job_logs(job_or_submission_id: str, scope: Scope) -> Response:
+@routes.get("/api/jobs/{job_or_submission_id}/logs")
+async def show_job_logs(request: Request, scope: DashboardScope) -> Response:
+    job_or_submission_id = request.path_params["job_or_submission_id"]
     row = await _find(scope, job_or_submission_id)
     if row is None:
         return _unknown(job_or_submission_id)

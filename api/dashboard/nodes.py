@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.scope import Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 
 # What live shows of a node that it does not know.
@@ -24,8 +26,8 @@ _UNKNOWN = _encode(
 )
 
 
-@router.get("/nodes")
-async def list_nodes(request: Request, scope: Scope) -> Response:
+@routes.get("/nodes")
+async def list_nodes(request: Request, scope: DashboardScope) -> Response:
     view = request.query_params.get("view")
     if view == "summary":
         return answers.envelope("Node summary fetched.", await scope.snapshot.doc("nodes/summary") or b"{}")
@@ -34,6 +36,7 @@ async def list_nodes(request: Request, scope: Scope) -> Response:
     return answers.envelope(f"Unknown view {view}", {}, result=False, status=500)
 
 
-@router.get("/nodes/{node_id}")
-async def show_node(node_id: str, scope: Scope) -> Response:
+@routes.get("/nodes/{node_id}")
+async def show_node(request: Request, scope: DashboardScope) -> Response:
+    node_id = request.path_params["node_id"]
     return answers.envelope("Node details fetched.", await scope.snapshot.doc(f"nodes/id/{node_id}") or _UNKNOWN)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, cast
-
-from fastapi import Depends, Request
 
 from shared.sessions import Session
 from shared.snapshots.reader import SnapshotReader
@@ -40,11 +37,3 @@ class DashboardScope:
 def is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
     """Ray's guess whether a request came from a browser; names are lower-case."""
     return any(name in _BROWSER_HEADERS or (name == b"user-agent" and value.startswith(b"Mozilla")) for name, value in headers)
-
-
-async def _scope(request: Request) -> DashboardScope:
-    # Not `def`: that would be run in a thread, for every request.
-    return cast("DashboardScope", request.scope["dashboard"])
-
-
-Scope = Annotated[DashboardScope, Depends(_scope)]

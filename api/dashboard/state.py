@@ -5,51 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
 from api.dashboard.list_options import ListOptions, UnansweredByLive, list_options
-from api.dashboard.scope import DashboardScope, Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
 from shared.snapshots.filters import BadFilter, make_filter
 from shared.snapshots.format import Meta
 from shared.snapshots.rows import pieces
 from shared.snapshots.table import Page
 
-router = APIRouter()
+routes = Routes()
 
 NOT_DRIVER = make_filter(TASKS, "type", "!=", "DRIVER_TASK")
 NEVER_STORED = "Ray exports no events about {name}: the live dashboard asked running processes. A dead session has none to show."
 _encode = msgspec.json.encode
 
 
-@router.get("/api/v0/tasks")
-async def list_tasks(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/tasks")
+async def list_tasks(request: Request, scope: DashboardScope) -> Response:
     return await _list(TASKS, request, scope)
 
 
-@router.get("/api/v0/actors")
-async def list_actors(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/actors")
+async def list_actors(request: Request, scope: DashboardScope) -> Response:
     return await _list(ACTORS, request, scope)
 
 
-@router.get("/api/v0/nodes")
-async def list_nodes(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/nodes")
+async def list_nodes(request: Request, scope: DashboardScope) -> Response:
     return await _list(NODES, request, scope)
 
 
-@router.get("/api/v0/workers")
-async def list_workers(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/workers")
+async def list_workers(request: Request, scope: DashboardScope) -> Response:
     return await _list(WORKERS, request, scope)
 
 
-@router.get("/api/v0/placement_groups")
-async def list_placement_groups(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/placement_groups")
+async def list_placement_groups(request: Request, scope: DashboardScope) -> Response:
     return await _list(PLACEMENT_GROUPS, request, scope)
 
 
-@router.get("/api/v0/jobs")
-async def list_jobs(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/jobs")
+async def list_jobs(request: Request, scope: DashboardScope) -> Response:
     """Live does not catch what is wrong with a query for jobs: its handler fails."""
     try:
         options = list_options(JOBS, request.query_params)
@@ -58,18 +60,18 @@ async def list_jobs(request: Request, scope: Scope) -> Response:
     return await _answer(JOBS, options, scope)
 
 
-@router.get("/api/v0/objects")
-async def list_objects(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/objects")
+async def list_objects(request: Request, scope: DashboardScope) -> Response:
     return await _list(OBJECTS, request, scope)
 
 
-@router.get("/api/v0/runtime_envs")
-async def list_runtime_envs(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/runtime_envs")
+async def list_runtime_envs(request: Request, scope: DashboardScope) -> Response:
     return await _list(RUNTIME_ENVS, request, scope)
 
 
-@router.get("/api/v0/cluster_events")
-async def list_cluster_events(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/cluster_events")
+async def list_cluster_events(request: Request, scope: DashboardScope) -> Response:
     """Live fails in sessions where both C++ and Python wrote log events; the list is the same as `/events`."""
     return await _list(CLUSTER_EVENTS, request, scope)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dashboard import answers
 from api.dashboard.list_options import MAX_LIMIT, UnansweredByLive, given_filters, split_filters
-from api.dashboard.scope import DashboardScope, Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NOT_DRIVER, partial_failure
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import summary_by_function
 from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
 from shared.snapshots.filters import BadFilter, Filter
 
-router = APIRouter()
+routes = Routes()
 _encode = msgspec.json.encode
 _TRUNCATED = "There is missing data in this aggregation. Only the first {shown} of {found} tasks are in it: filter by job to see all."
 
@@ -42,8 +44,8 @@ _decode_task = msgspec.json.Decoder(_Task).decode
 _decode_actor = msgspec.json.Decoder(_Actor).decode
 
 
-@router.get("/api/v0/tasks/summarize")
-async def summarize_tasks(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/tasks/summarize")
+async def summarize_tasks(request: Request, scope: DashboardScope) -> Response:
     by = request.query_params.get("summary_by") or "func_name"
     if by not in ("func_name", "task_name", "lineage"):
         return answers.server_trouble()

@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
 from api.dashboard.list_options import MAX_LIMIT, split_filters
-from api.dashboard.scope import Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NOT_DRIVER
 from shared.ray.columns import TASKS
 from shared.snapshots.filters import BadFilter
 
-router = APIRouter()
+routes = Routes()
 
 _COLORS = {
     "worker_idle": "cq_build_abandoned",
@@ -67,8 +68,8 @@ _decode = msgspec.json.Decoder(_Task).decode
 _encode = msgspec.json.Encoder().encode
 
 
-@router.get("/api/v0/tasks/timeline")
-async def tasks_timeline(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/tasks/timeline")
+async def tasks_timeline(request: Request, scope: DashboardScope) -> Response:
     job_id = request.query_params.get("job_id")
     try:
         source, _ = split_filters(TASKS, [("job_id", "=", job_id)] if job_id else [])

@@ -193,3 +193,8 @@ def prefix_of(hex_id: str) -> int:
 def prefixes_of(hex_ids: Iterable[str]) -> bytes:
     """The same of many ids, one after the other."""
     return bytes.fromhex("".join([i[16:32] if i.startswith(_ALL_ONES) else i[:16] for i in hex_ids]))
+
+
+def begins_with_ones(hex_id: str) -> bool:
+    """Is it looked up by its actor? These ids are a part's last ones."""
+    return hex_id.startswith(_ALL_ONES)

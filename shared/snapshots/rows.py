@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 import numpy as np
@@ -89,21 +89,30 @@ class RowReader:
 
     async def _in_blocks(self, chosen: Sequence[tuple[int, _Places]]) -> list[_Places]:
         """Places in id order to places in blocks."""
-        names = [f"places:{self._index.name}:{number}" for number, _ in chosen]
-        found: dict[str, Any] = {name: self._snapshot.cached(name) for name in names}
         clustered = self._index.cluster_by
-        missing = [number for number, _ in chosen if clustered and len(self._index.parts[number].clusters) > 1]
-        missing = [number for number in missing if found[f"places:{self._index.name}:{number}"] is None]
-        if clustered and missing:
-            fields = [fmt.column_field(self._index.name, number, clustered) for number in missing]
-            for number, column in zip(missing, await self._snapshot.pieces(fields, unpack_column), strict=True):
-                order = np.argsort(column.codes, kind="stable")
-                places = np.empty_like(order)
-                places[order] = np.arange(order.size)
-                name = f"places:{self._index.name}:{number}"
-                self._snapshot.keep(name, places, int(places.nbytes))
-                found[name] = places
-        return [rows if found[name] is None else found[name][rows] for name, (_, rows) in zip(names, chosen, strict=True)]
+        numbers = [number for number, _ in chosen if clustered and len(self._index.parts[number].clusters) > 1]
+        fields = [fmt.column_field(self._index.name, number, clustered) for number in numbers if clustered]
+        columns = dict(zip(numbers, await self._snapshot.pieces(fields, unpack_column) if fields else [], strict=True))
+        return [self._clustered(number, columns[number].codes, rows) if number in columns else rows for number, rows in chosen]
+
+    def _clustered(self, number: int, codes: NDArray[np.unsignedinteger[Any]], rows: _Places) -> _Places:
+        """Where rows of a part lie that is clustered by a column with these codes."""
+        wanted = codes[rows]
+        first = wanted[0]
+        if wanted.size == 1 or bool((wanted == first).all()):
+            # Of one cluster: what is before it, and the rank in it.
+            begin = np.count_nonzero(codes < first)
+            if rows.size == 1:
+                return begin + np.array([np.count_nonzero(codes[: rows[0]] == first)])
+            return begin + np.flatnonzero(codes == first).searchsorted(rows)
+        name = f"places:{self._index.name}:{number}"
+        places = self._snapshot.cached(name)
+        if places is None:
+            order = np.argsort(codes, kind="stable")
+            places = np.empty_like(order)
+            places[order] = np.arange(order.size)
+            self._snapshot.keep(name, places, int(places.nbytes))
+        return cast("_Places", places[rows])
 
     async def _redactions(self, parts: Sequence[int]) -> dict[int, list[list[str]]]:
         """Per part of a large table, what must be replaced by what: found at load, so hiding it needs no decoding."""

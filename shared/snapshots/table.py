@@ -133,13 +133,21 @@ class TableReader:
         if len(wanted) != _HASH_ID or not part.first <= wanted <= part.last:
             return np.empty(0, np.intp)
         (prefixes,) = await self._snapshot.pieces([fmt.keys_field(self._name, number)], _unpack_keys)
-        candidates = np.flatnonzero(prefixes == fmt.prefix_of(wanted))
+        candidates = _places_of_prefix(prefixes, fmt.prefix_of(wanted), in_order=not fmt.begins_with_ones(part.last))
         if not candidates.size:
             return candidates
         await self._columns([number], rows.needed)
         start = f'{{"{self._id}":"{wanted}"'.encode()
         lines = await rows.read([(number, candidates)], detail=True)
         return candidates[[line.startswith(start) for line in lines]]
+
+
+def _places_of_prefix(prefixes: NDArray[np.uint64], wanted: int, *, in_order: bool) -> Places:
+    """`in_order`: a part's prefixes are in the order of its ids, but for the ids that are looked up by their actor."""
+    if not in_order:
+        return np.flatnonzero(prefixes == wanted)
+    sought = np.uint64(wanted)
+    return np.arange(prefixes.searchsorted(sought, "left"), prefixes.searchsorted(sought, "right"))
 
 
 def _tallied(index: TableIndex, source: Sequence[Filter], filters: Sequence[Filter]) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.routing import Route
 
 from api import health
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
@@ -215,8 +216,8 @@ _query = st.lists(st.tuples(_names, _value), max_size=4)
 _routes = [
     (route.path, "dashboard")
     for module in _DASHBOARD
-    for route in module.router.routes
-    if isinstance(route, APIRoute)
+    for route in module.routes
+    if isinstance(route, Route)
 ] + [(route.path, "own") for module in (health, sessions) for route in module.router.routes if isinstance(route, APIRoute)]  # fmt: skip
 _methods = st.sampled_from(["GET"] * 12 + ["HEAD", "HEAD", "POST", "DELETE", "PUT", "OPTIONS"])
 

@@ -23,7 +23,7 @@ from tests.unit import session_events as made
 from workers.entities import Entities
 from workers.snapshot_end import entity_fields, meta_field
 
-_ROUTERS = [module.router for module in (state, entity_summaries, nodes, actors, jobs, events, cluster, stored)]
+_ROUTERS = [module.routes for module in (state, entity_summaries, nodes, actors, jobs, events, cluster, stored)]
 _BROWSER = {"User-Agent": "Mozilla/5.0"}
 _SERVE = b'{"applications":{"app":{"runtime_env":{"env_vars":{"KEY":"secret"}}}}}'
 _OTHER = "02" * 12 + "03000000"

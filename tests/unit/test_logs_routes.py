@@ -6,14 +6,15 @@ import gzip
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
-from api.dashboard.logs import router
-from api.dashboard.scope import Scope
+from api.dashboard.app import dashboard_routes
+from api.dashboard.logs.routes import routes
+from api.dashboard.routing import DASHBOARD
 from shared.errors import StorageUnavailable
 from shared.sessions import Session
 from shared.storage.local import LocalStorage
@@ -112,11 +113,13 @@ def storage(tmp_path: Path) -> _Storage:
 
 @pytest.fixture
 async def client(storage: _Storage) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    app.include_router(router)
-    scope = SimpleNamespace(session=SESSION, snapshot=MemorySnapshot(TABLES), storage=storage, browser=False)
-    app.dependency_overrides[get_args(Scope)[1].dependency] = lambda: scope
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://history") as client:
+    app = dashboard_routes([routes])
+    within = SimpleNamespace(session=SESSION, snapshot=MemorySnapshot(TABLES), storage=storage, browser=False)
+
+    async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, DASHBOARD: within}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(scoped), base_url="http://history") as client:
         yield client
 
 

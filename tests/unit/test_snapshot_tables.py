@@ -175,6 +175,17 @@ def test_rows_lie_right_at_the_edges_of_blocks(count: int, jobs: str) -> None:
         assert json.loads(found)["name"] == f"n{number}"
 
 
+@settings(max_examples=50, deadline=None)
+@given(ids=st.lists(_ids, min_size=1, max_size=40, unique=True), cut=st.integers(0, 40))
+def test_every_task_is_found_by_its_id(ids: list[str], cut: int) -> None:
+    rows = [_row(task_id, attempt, JOBS[attempt], "RUNNING", task_id, None, None, None) for task_id in sorted(ids) for attempt in (1, 0)]
+    snapshot = _snapshot([part for part in (rows[: 2 * cut], rows[2 * cut :]) if part])
+    for task_id in ids:
+        for source, others in (([("task_id", "=", task_id)], []), ([], [("task_id", "=", task_id)])):
+            page = _select(snapshot, TASKS, others, source)
+            assert [(row["task_id"], row["attempt_number"]) for row in map(json.loads, page.rows)] == [(task_id, 1), (task_id, 0)]
+
+
 def test_ids_that_begin_alike_are_told_apart() -> None:
     rows = [_row("ab" * 8 + f"{number:032x}", 0, JOBS[0], "RUNNING", f"n{number}", None, None, None) for number in range(20)]
     snapshot = _snapshot([rows])

@@ -1,7 +1,1 @@
 """`/api/v0/logs` and `/api/v0/logs/{media_type}`: log files read from the bucket when they are asked for, never through a snapshot."""
-
-from __future__ import annotations
-
-from api.dashboard.logs.routes import router
-
-__all__ = ["router"]

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import closing
 
 import anyio
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from api.dashboard import answers
 from api.dashboard.logs.content import content
@@ -16,14 +16,15 @@ from api.dashboard.logs.names import categories
 from api.dashboard.logs.nodes import BadId, checked_node, is_node, log_names, node_of_ip
 from api.dashboard.logs.options import BadOptions, log_options
 from api.dashboard.logs.resolve import LogNotFound, resolve
-from api.dashboard.scope import DashboardScope, Scope
+from api.dashboard.routing import Routes
+from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
 
-router = APIRouter()
+routes = Routes()
 
 
-@router.get("/api/v0/logs")
-async def list_logs(request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/logs")
+async def list_logs(request: Request, scope: DashboardScope) -> Response:
     """Names of one node's log files by component: `{component: [name]}`; directories end in `/`."""
     query = request.query_params
     node_id, node_ip = query.get("node_id"), query.get("node_ip")
@@ -47,9 +48,10 @@ async def list_logs(request: Request, scope: Scope) -> Response:
     return answers.envelope("", {"result": categories(found)})
 
 
-@router.get("/api/v0/logs/{media_type}")
-async def get_log(media_type: str, request: Request, scope: Scope) -> Response:
+@routes.get("/api/v0/logs/{media_type}")
+async def get_log(request: Request, scope: DashboardScope) -> Response:
     """Text of one log. `stream` ends at the end, too: nothing is written to a dead session's logs any more."""
+    media_type = request.path_params["media_type"]
     try:
         options = log_options(media_type, request.query_params)
     except BadOptions:
