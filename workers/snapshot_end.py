@@ -26,7 +26,7 @@ def entity_fields(entities: Entities) -> tuple[dict[str, TableIndex], dict[str, 
         tables[name], written = small_table(RESOURCES[name], rows)
         fields |= written
     for name, value in entities.docs.items():
-        fields[fmt.doc_field(name)] = fmt.compress(value if isinstance(value, bytes) else _encode(value))
+        fields[fmt.doc_field(name)] = fmt.pack_doc(value if isinstance(value, bytes) else _encode(value))
     return tables, fields
 
 
@@ -36,13 +36,13 @@ def summary_fields(counts: dict[str, Counter[CountKey]]) -> dict[str, bytes]:
     fields = {}
     for job, of_job in counts.items():
         everything.update(of_job)
-        fields[fmt.doc_field(f"tasks/by_function/{job}")] = fmt.compress(_summary(of_job))
-    return fields | {fmt.doc_field("tasks/by_function"): fmt.compress(_summary(everything))}
+        fields[fmt.doc_field(f"tasks/by_function/{job}")] = fmt.pack_doc(_summary(of_job))
+    return fields | {fmt.doc_field("tasks/by_function"): fmt.pack_doc(_summary(everything))}
 
 
 def lineage_fields(job: str, tasks: list[LineageTask], actors: dict[str, LineageActor]) -> dict[str, bytes]:
     """The task summary by lineage of one job, whose tasks come in the order of the list API."""
-    return {fmt.doc_field(f"tasks/by_lineage/{job}"): fmt.compress(summary_by_lineage(tasks, actors))}
+    return {fmt.doc_field(f"tasks/by_lineage/{job}"): fmt.pack_doc(summary_by_lineage(tasks, actors))}
 
 
 def _summary(counts: Counter[CountKey]) -> bytes:

@@ -56,26 +56,27 @@ async def summarize_tasks(request: Request, scope: DashboardScope) -> Response:
         return answers.server_trouble()
     source = (NOT_DRIVER, *source)
     job = given[0][2].lower() if len(given) == 1 and given[0][:2] == ("job_id", "=") else None
-    stored = await _stored(scope, "lineage" if by == "lineage" else "function", job) if job or not given else None
+    stored = await _stored(scope, "lineage" if by == "lineage" else "function", job) if job or not given else []
     counted = await scope.snapshot.table("tasks").select(others, source=source, limit=0, detail=False)
     warnings = None
-    if stored is None and by == "lineage":
-        stored, shown = await _lineage(scope, source, others)
+    if not stored and by == "lineage":
+        found, shown = await _lineage(scope, source, others)
+        stored = [found]
         if shown < counted.num_filtered:
             warnings = [_TRUNCATED.format(shown=shown, found=counted.num_filtered)]
-    elif stored is None:
-        stored = await _functions(scope, (*source, *others))
+    elif not stored:
+        stored = [await _functions(scope, (*source, *others))]
     meta = await scope.snapshot.meta()
     before = (
         b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,'
         b'"result":{"node_id_to_summary":{"cluster":' % (counted.total, counted.total, counted.num_filtered)
     )
     after = b'}},"partial_failure_warning":%b,"warnings":%b}}}' % (_encode(partial_failure(meta)), _encode(warnings))
-    return answers.json_pieces([before, stored, after])
+    return answers.json_pieces([before, *stored, after])
 
 
-async def _stored(scope: DashboardScope, by: str, job: str | None) -> bytes | None:
-    return await scope.snapshot.doc(f"tasks/by_{by}/{job}" if job else f"tasks/by_{by}")
+async def _stored(scope: DashboardScope, by: str, job: str | None) -> list[bytes]:
+    return await scope.snapshot.doc_pieces(f"tasks/by_{by}/{job}" if job else f"tasks/by_{by}")
 
 
 async def _functions(scope: DashboardScope, filters: tuple[Filter, ...]) -> bytes:

@@ -11,7 +11,7 @@ Fields in the snapshot's hash (`{t}` table, `{p}` part, `{b}` block):
     t:{t}:{p}:r          what to replace in the rows of a part before a browser may see them (only where there is any)
     t:{t}:{p}:b:{b}      a block of rows with the base columns: JSON with BETWEEN_ROWS between, compressed
     t:{t}:{p}:d:{b}      the same rows with all columns
-    d:{name}             a JSON document
+    d:{name}             a JSON document (msgpack of its pieces, each compressed)
     meta                 msgpack of Meta
 """
 
@@ -28,11 +28,12 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-FORMAT = 3
+FORMAT = 4
 # No row has a raw newline in it, so rows are found by it; and a whole block is a piece of a JSON list as it is.
 BETWEEN_ROWS = b",\n"
 META = "meta"
 _ALL_ONES = "f" * 16
+_DOC_PIECE = 1 << 20
 Scalar = str | int | float | bool | None
 # Columns of a keyed table whose combinations are counted at load: filters on them alone need no column to say how many rows pass.
 TALLIED = ("job_id", "type", "state")
@@ -142,6 +143,11 @@ def doc_field(name: str) -> str:
 
 def pack(value: Any) -> bytes:
     return _pack(value)
+
+
+def pack_doc(text: bytes) -> bytes:
+    """A document's field. Its pieces can be unpacked side by side, and sent as they are."""
+    return _pack([compress(text[at : at + _DOC_PIECE]) for at in range(0, len(text) or 1, _DOC_PIECE)])
 
 
 def code_column(values: Sequence[Scalar], first: Iterable[Scalar] = ()) -> tuple[ColumnData, NDArray[np.unsignedinteger[Any]]]:

@@ -13,13 +13,15 @@ from shared.errors import SnapshotGone
 from shared.snapshots import format as fmt
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.format import Meta
+from shared.snapshots.rows import unpack_text
 from shared.snapshots.table import TableReader
 from shared.store import keys
 from shared.store.client import redis_errors
 
-# Unpacking more than this many fields at once leaves the event loop.
-_INLINE_FIELDS = 4
+# Unpacking more pieces than this at once leaves the event loop.
+_UNPACKED_HERE = 4
 _THREADS = 2
+_decode_pieces = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class SnapshotReader:
@@ -40,8 +42,21 @@ class SnapshotReader:
 
     async def doc(self, name: str) -> bytes | None:
         """A document's JSON text; None if the session has none of that name."""
-        found = await self.pieces([fmt.doc_field(name)], _unpack_doc, optional=True)
-        return cast("bytes | None", found[0])
+        pieces = await self.doc_pieces(name)
+        return b"".join(pieces) if pieces else None
+
+    async def doc_pieces(self, name: str) -> list[bytes]:
+        """The same in pieces, as documents may be large; none for none."""
+        field = fmt.doc_field(name)
+        known = self.cached(field)
+        if known is None:
+            (value,) = await self._values([field], optional=True)
+            if value is None:
+                return []
+            unpacked = await _unpacked(unpack_text, _decode_pieces(value))
+            known = [text for text, _ in unpacked]
+            self.keep(field, known, sum(size for _, size in unpacked))
+        return cast("list[bytes]", known)
 
     def table(self, name: str) -> TableReader:
         return TableReader(self, name)
@@ -57,11 +72,7 @@ class SnapshotReader:
         if not missing:
             return [found[field] for field in fields]
         present = {field: value for field, value in zip(missing, await self._values(missing, optional), strict=True) if value is not None}
-        if len(present) <= _INLINE_FIELDS:
-            unpacked = list(map(unpack, present.values()))
-        else:
-            unpacked = await _in_threads(unpack, list(present.values()))
-        for field, (piece, size) in zip(present, unpacked, strict=True):
+        for field, (piece, size) in zip(present, await _unpacked(unpack, list(present.values())), strict=True):
             self._cache.put((session_key, generation, field), piece, size)
             found[field] = piece
         return [found[field] for field in fields]
@@ -82,8 +93,10 @@ class SnapshotReader:
         self._cache.put((*self._id, name), piece, size)
 
 
-async def _in_threads(unpack: Callable[[bytes], tuple[Any, int]], values: list[bytes]) -> list[tuple[Any, int]]:
-    """All unpacked, off the event loop: zstd works outside the interpreter's lock, so two threads take half the time."""
+async def _unpacked(unpack: Callable[[bytes], tuple[Any, int]], values: list[bytes]) -> list[tuple[Any, int]]:
+    """All unpacked; many of them off the event loop. zstd works outside the interpreter's lock, so two threads take half the time."""
+    if len(values) <= _UNPACKED_HERE:
+        return list(map(unpack, values))
     share = -(-len(values) // _THREADS)
     shares: dict[int, list[tuple[Any, int]]] = {}
 
@@ -94,8 +107,3 @@ async def _in_threads(unpack: Callable[[bytes], tuple[Any, int]], values: list[b
         for at in range(0, len(values), share):
             group.start_soon(of, at)
     return [unpacked for at in sorted(shares) for unpacked in shares[at]]
-
-
-def _unpack_doc(data: bytes) -> tuple[bytes, int]:
-    text = fmt.decompress(data)
-    return text, len(text)

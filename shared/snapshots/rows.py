@@ -74,7 +74,7 @@ class RowReader:
         for (number, _), places in zip(chosen, await self._in_blocks(chosen), strict=True):
             needed.append((number, *_blocks_of(places, self._index.parts[number].blocks)))
             fields += [fmt.block_field(self._index.name, number, block, detail=detail) for block in needed[-1][1]]
-        blocks = iter(await self._snapshot.pieces(fields, _unpack_block))
+        blocks = iter(await self._snapshot.pieces(fields, unpack_text))
         hidden = await self._redactions([number for number, _, _ in needed]) if browser and self._index.keyed else {}
         texts: list[bytes] = []
         for number, blocks_of_part, at in needed:
@@ -169,7 +169,8 @@ def unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
     return column, column.size
 
 
-def _unpack_block(data: bytes) -> tuple[bytes, int]:
+def unpack_text(data: bytes) -> tuple[bytes, int]:
+    """For `SnapshotReader`: a block, or a piece of a document."""
     text = fmt.decompress(data)
     return text, len(text)
 
