@@ -10,6 +10,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import product
 from typing import Any, cast
 
 import msgspec
@@ -35,7 +37,9 @@ _NEEDED = frozenset(TaskEvent.__struct_fields__)
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUE = {bytes([c]): i for i, c in enumerate(_ALPHABET)} | {b"-": 62, b"_": 63}
 _ALL_ONES = b"//////////"
-_ONES = b"//"
+# First characters of an id that decide where it goes; those of creation tasks and drivers all begin alike.
+_DECISIVE = [bytes(pair) for pair in product(_ALPHABET, repeat=2) if bytes(pair) != _ALL_ONES[:2]]
+_QUOTE, _BRACE = b'"{'
 # isal's type stubs do not know that it is an exception.
 _GZIP_ERROR = cast("type[Exception]", isal_zlib.error)
 _URL_SAFE = re.compile(rb"[-_]")
@@ -75,6 +79,7 @@ class Ranges:
         }  # fmt: skip
 
     @classmethod
+    @lru_cache(maxsize=8)
     def in_total(cls, count: int) -> Ranges:
         """The ranges that are `count` altogether, the further ones included."""
         return cls(next(plain for plain in range(1, count + 1) if plain + _ranges_of_ones(plain) == count))
@@ -165,45 +170,50 @@ def unpack(data: bytes) -> tuple[bytes, UnreadableFile | None]:
     return bytes(text), problem
 
 
-def lines_of(text: bytes) -> list[bytes]:
-    """JSON lines, or the elements of the one JSON array that older collectors wrote. Raises UnreadableFile."""
+def as_lines(text: bytes) -> bytes:
+    """JSON lines, which the one JSON array that older collectors wrote is made to be. Raises UnreadableFile."""
     if text.lstrip()[:1] != b"[":
-        return text.split(b"\n")
+        return text
     try:
-        return [bytes(raw).replace(b"\n", b" ").replace(b"\r", b" ") for raw in _decode_lines(text)]
+        return b"\n".join([bytes(raw).replace(b"\n", b" ").replace(b"\r", b" ") for raw in _decode_lines(text)])
     except msgspec.DecodeError as exc:
         raise UnreadableFile("bad_json", f"not readable as a JSON array: {exc}") from exc
 
 
 def partition(text: bytes, ranges: Ranges, into: Lines) -> None:
     """Add the lines of one event file. A bad line is counted and sampled, and never fails the file. Raises UnreadableFile."""
-    buckets, mark, events = into.by_slice, _MARK, 0
+    buckets, mark, quote, brace, events = into.by_slice, _MARK, _QUOTE, _BRACE, 0
     envelopes, envelope_at, type_at, type_end = into.envelopes, _ENVELOPE_AT, _TYPE_AT, _TYPE_END
-    # Half of the ids' first two characters decide; those of creation tasks and drivers all begin alike.
     if not into.appends:
-        into.appends = {
-            prefix: buckets[number].append
-            for prefix, number in ranges.by_prefix.items()
-            if prefix != _ONES and not _URL_SAFE.search(prefix)
-        }
+        into.appends = {prefix: buckets[ranges.by_prefix[prefix]].append for prefix in _DECISIVE}
     appends = into.appends
-    for line in lines_of(text):
-        envelope, part = envelopes.get(line[type_at:type_end], _NO_ENVELOPE)
-        if not line.startswith(envelope, envelope_at):
-            part = into.part_of(line)
+    text = as_lines(text)
+    find, rfind, startswith, last = text.find, text.rfind, text.startswith, len(text) - 1
+    begin = 0
+    # Places in the text: a line is copied once, where it belongs.
+    while begin <= last:
+        end = find(b"\n", begin)
+        if end < 0:
+            end = last + 1
+        envelope, part = envelopes.get(text[begin + type_at : begin + type_end], _NO_ENVELOPE)
+        if not startswith(envelope, begin + envelope_at):
+            part = into.part_of(text[begin:end])
+        start = begin + part
         # Only a key can look like this: within a string its quotes are escaped, and a definition's parent has a key of its own.
         # In the collector's order of keys it is the last one: maps with users' own keys come before.
-        at = line.rfind(mark, part) + 10
-        if at > 9 and line[at + 32 : at + 33] == b'"' and (part > 1 or (line[:1] == b"{" and line.find(mark) == at - 10)):
-            append = appends.get(line[at : at + 2])
-            if append is None and _PLAIN_ID.fullmatch(line, at, at + 32):
-                append = buckets[ranges.of(line[at : at + 32])].append
+        at = rfind(mark, start, end) + 10
+        if 9 < at < end - 32 and text[at + 32] == quote and (part > 1 or (text[begin] == brace and find(mark, begin) == at - 10)):
+            append = appends.get(text[at : at + 2])
+            if append is None and _PLAIN_ID.fullmatch(text, at, at + 32):
+                append = buckets[ranges.of(text[at : at + 32])].append
             if append is not None:
-                append(line[part:])
+                append(text[start:end])
                 events += 1
+                begin = end + 1
                 continue
-        if line.strip():
+        if line := text[begin:end].strip():
             _slowly(line, ranges, into)
+        begin = end + 1
     into.events += events
 
 

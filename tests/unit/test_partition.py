@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.task_lines import TASK, defined, line, lived, loaded, profiled, row, rows
 from tests.unit.session_events import actor_defined, b64
-from workers.partition import SLICES, Lines, Ranges, UnreadableFile, lines_of, partition, unpack
+from workers.partition import SLICES, Lines, Ranges, UnreadableFile, as_lines, partition, unpack
 
 EVENTS = [defined(), lived(("RUNNING", 1)), profiled(("task", 1, 2))]
 
@@ -60,7 +60,7 @@ def test_events_that_spell_one_id_differently_are_of_one_task(task_id: str, rang
 def test_the_array_of_older_collectors_is_the_same(indent: int | None) -> None:
     array = json.dumps([json.loads(event) for event in EVENTS], indent=indent).encode()
     assert _cut(array).events == 3
-    assert rows(lines_of(b" \n" + array)) == rows(EVENTS)
+    assert rows(as_lines(b" \n" + array).split(b"\n")) == rows(EVENTS)
 
 
 def test_an_array_that_is_cut_off_cannot_be_read() -> None:
