@@ -1,4 +1,4 @@
-"""Task definitions: decoded and rendered once for all attempts whose definitions differ only in the ids of the task and of its parent.
+"""Task definitions: decoded and rendered once for all attempts whose definitions differ only in the ids of task, parent and actor.
 
 Mirrors the part of Ray's `protobuf_to_task_state_dict` that depends on the definition alone.
 """
@@ -16,8 +16,12 @@ from shared.ray.redaction import redact_serialized_runtime_env
 from workers.ray_events import DEFINITION_DECODER, Definition, Function
 
 _PARENT = b'"parentTaskId":"'
+_OF_ACTOR = b'{"actorFunc":'
+_ACTOR = b'"actorId":"'
+_LABELS = b'"labelSelector":'
 _TASK = b'"taskId":"'
 _ID_LENGTH = 32
+_ACTOR_ID_LENGTH = 24
 _KEPT = 10_000
 _DEFAULT_CONFIG = '{"setup_timeout_seconds":600,"eager_install":true,"log_files":[]}'
 _NO_FALLBACK = '{"options":[]}'
@@ -34,7 +38,6 @@ class Shape(msgspec.Struct, gc=False, frozen=True):
     named_by_user: bool
     function: str
     job_id: str
-    actor_id: str | None
     placement_group: str | None
     language: str
     name_text: str
@@ -44,7 +47,7 @@ class Shape(msgspec.Struct, gc=False, frozen=True):
     tail: str
 
 
-UNDEFINED = Shape(0, "", "", False, "", "", None, None, "", "", "", "", "", "")
+UNDEFINED = Shape(0, "", "", False, "", "", None, "", "", "", "", "", "")
 
 
 class Definitions:
@@ -53,25 +56,45 @@ class Definitions:
     def __init__(self, hexer: Hexer) -> None:
         self._hex = hexer
         self._shapes: dict[bytes, Shape] = {}
+        self._actors: dict[bytes, str | None] = {}
         self._runtime_envs: dict[tuple[str, bool], str] = {}
         self.redactions: dict[str, str] = {}
 
-    def find(self, text: bytes) -> tuple[Shape, str]:
-        """The shape of a definition, and its parent's id in hex. Raises msgspec.DecodeError, and ValueError for an id that is none."""
-        parent, task = text.find(_PARENT) + len(_PARENT), text.rfind(_TASK) + len(_TASK)
-        ids_end = text[parent + _ID_LENGTH : parent + _ID_LENGTH + 1] + text[task + _ID_LENGTH : task + _ID_LENGTH + 1]
-        if ids_end != b'""' or parent < len(_PARENT) or task < len(_TASK):
-            # Ids that are spelled otherwise.
-            definition = _decode(text)
-            return self._shape(definition), self._hex(definition.parentTaskId)
-        first, second = (parent, task) if parent < task else (task, parent)
-        key = text[:first] + text[first + _ID_LENGTH : second] + text[second + _ID_LENGTH :]
+    def find(self, text: bytes) -> tuple[Shape, str, str | None]:
+        """The shape of a definition, its parent's id in hex, and its actor's (None for none).
+
+        Raises msgspec.DecodeError, and ValueError for an id that is none.
+        """
+        # The last ones: in the collector's order of keys, maps with users' own keys come before.
+        task = text.rfind(_TASK) + len(_TASK)
+        parent = text.rfind(_PARENT, 0, task) + len(_PARENT)
+        after_parent, after_task = parent + _ID_LENGTH, task + _ID_LENGTH
+        if parent < len(_PARENT) or text[after_parent : after_parent + 1] + text[after_task : after_task + 1] != b'""':
+            return self._decoded(text)
+        actor = after_actor = 0
+        if (found := text.find(_ACTOR)) >= 0:
+            actor = found + len(_ACTOR)
+            after_actor = actor + _ACTOR_ID_LENGTH
+            if not text.startswith(_OF_ACTOR) or text.find(_LABELS, 0, found) >= 0 or text[after_actor : after_actor + 1] != b'"':
+                return self._decoded(text)
+        key = text[:actor] + text[after_actor:parent] + text[after_parent:task] + text[after_task:]
         shape = self._shapes.get(key)
         if shape is None:
             if len(self._shapes) >= _KEPT:
                 self._shapes.clear()
             shape = self._shapes[key] = self._shape(_decode(text))
-        return shape, self._hex(text[parent : parent + _ID_LENGTH].decode())
+        return shape, self._hex(text[parent:after_parent].decode()), self._actor(text[actor:after_actor])
+
+    def _decoded(self, text: bytes) -> tuple[Shape, str, str | None]:
+        """The same where ids are spelled otherwise, keys stand in another order, or users' keys look like ours."""
+        definition = _decode(text)
+        return self._shape(definition), self._hex(definition.parentTaskId), id_or_none(self._hex(definition.actorId))
+
+    def _actor(self, text: bytes) -> str | None:
+        known = self._actors.get(text)
+        if known is None and text not in self._actors:
+            known = self._actors[text] = id_or_none(self._hex(text.decode()))
+        return known
 
     def _shape(self, d: Definition) -> Shape:
         function = _call_name(d.taskFunc or d.actorFunc)
@@ -86,7 +109,6 @@ class Definitions:
             name != function,
             function,
             job_id,
-            id_or_none(self._hex(d.actorId)),
             placement_group,
             d.language,
             _quote(name),

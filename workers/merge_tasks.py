@@ -25,7 +25,7 @@ _by_number = attrgetter("number")
 
 
 class Attempt(msgspec.Struct, gc=False):
-    """One attempt of one task. Its id and its parent's are in hex, others are as in the events.
+    """One attempt of one task. Its id, its parent's and its actor's are in hex, others are as in the events.
 
     `states` maps a state to ms since the epoch, as digits. `profile` says whose `spans` are; its own events are not all of them.
     """
@@ -34,6 +34,7 @@ class Attempt(msgspec.Struct, gc=False):
     number: int
     shape: Shape = UNDEFINED
     parent: str = ""
+    actor_id: str | None = None
     states: dict[str, str] = {}
     node_id: str = ""
     worker_id: str = ""
@@ -90,13 +91,13 @@ def merge(
             if text == NULL:
                 text = bytes(event.actorTaskDefinitionEvent)
             try:
-                shape, parent = definitions.find(text)
+                shape, parent, actor_id = definitions.find(text)
             except (msgspec.DecodeError, ValueError) as exc:
                 # Other attempts of the task may be well defined.
                 rejected.append(f"{exc}: {text[:200].decode(errors='replace')}")
                 continue
             attempt = attempts.get(shape.attempt) or attempts.setdefault(shape.attempt, Attempt(task_id, shape.attempt))
-            attempt.shape, attempt.parent = shape, parent
+            attempt.shape, attempt.parent, attempt.actor_id = shape, parent, actor_id
     found = [attempt for attempt in attempts.values() if attempt.shape is not UNDEFINED]
     for attempt in found:
         if len(attempt.spans) > 1:

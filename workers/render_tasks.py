@@ -85,7 +85,7 @@ class TaskRenderer:
         place = self._places.get((attempt.node_id, attempt.worker_id, attempt.worker_pid)) or self._place(attempt)
         reached = self._states.get(tuple(states)) or self._reached(tuple(states))
         kind, name, name_text, state, parent = shape.kind, shape.name, shape.name_text, reached.last, attempt.parent
-        actor_id = task_id[_ACTOR_ID_AT:] if kind == "ACTOR_CREATION_TASK" else shape.actor_id
+        actor_id = task_id[_ACTOR_ID_AT:] if kind == "ACTOR_CREATION_TASK" else attempt.actor_id
         if attempt.repr_name and kind == "ACTOR_TASK" and not shape.named_by_user:
             name = f"{attempt.repr_name}.{name.rsplit('.', 1)[-1]}"
             name_text = self._quote_known(name)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.task_lines import TASK, defined, line, lived, loaded, profiled, row, rows
-from tests.unit.session_events import actor_defined, b64
+from tests.unit.session_events import ACTOR, JOB, actor_defined, b64
 from workers.partition import SLICES, Lines, Ranges, UnreadableFile, as_lines, partition, unpack
 
 EVENTS = [defined(), lived(("RUNNING", 1)), profiled(("task", 1, 2))]
@@ -152,11 +152,27 @@ def test_a_task_named_in_another_events_text_is_not_mistaken() -> None:
         assert [r["task_id"] for r in rows([event])] == [TASK]
 
 
-def test_a_task_named_by_a_users_own_key_is_not_mistaken() -> None:
-    selector = {"labelSelector": {"taskId": b64("0b" * 24)}}
-    for event in (defined(**selector), _as_collected(defined(**selector), 1)):
-        found = row(event, lived(("RUNNING", 1)))
-        assert (found["task_id"], found["state"], found["label_selector"]) == (TASK, "RUNNING", selector["labelSelector"])
+@pytest.mark.parametrize("key", ["taskId", "parentTaskId", "actorId"])
+@pytest.mark.parametrize("value", [b64("0b" * 24), b64("0b" * 16)], ids=["task", "actor"])
+def test_ids_under_a_users_own_key_are_not_mistaken(key: str, value: str) -> None:
+    labels = {"labelSelector": {key: value}}
+    of_actor = {"actorId": b64(ACTOR), "actorFunc": json.loads(defined())["taskDefinitionEvent"]["taskFunc"]}
+    actor = defined(**labels, **of_actor).replace(b'"taskDefinitionEvent"', b'"actorTaskDefinitionEvent"')
+    for event, actor_id in ((defined(**labels), None), (actor, ACTOR)):
+        for spelled in (event, _as_collected(event, 1)):
+            found = row(spelled, lived(("RUNNING", 1)))
+            assert (found["task_id"], found["state"], found["label_selector"]) == (TASK, "RUNNING", labels["labelSelector"])
+            assert (found["actor_id"], found["parent_task_id"]) == (actor_id, "ff" * 20 + JOB)
+
+
+def test_definitions_that_differ_in_ids_only_keep_their_own() -> None:
+    ids = [(f"a{n}" * 20 + JOB, f"b{n % 2}" * 20 + JOB, f"c{n % 3}" * 12 + JOB) for n in range(8)]
+    function = json.loads(defined())["taskDefinitionEvent"]["taskFunc"]
+    events = []
+    for number, (task_id, parent, actor) in enumerate(ids):
+        made = defined(task_id, parentTaskId=b64(parent), actorId=b64(actor), actorFunc=function)
+        events.append(_as_collected(made.replace(b'"taskDefinitionEvent"', b'"actorTaskDefinitionEvent"'), number))
+    assert [(r["task_id"], r["parent_task_id"], r["actor_id"]) for r in rows(events)] == ids
 
 
 def _as_collected(event: bytes, number: int) -> bytes:
