@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+# By the text up to the decimal point.
 _SECONDS: dict[str, str] = {}
 _SECONDS_KEPT = 100_000
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:\d\d)")
@@ -12,9 +13,12 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)
 
 def ms_text(timestamp: str) -> str:
     """Milliseconds since the epoch, as digits. Raises ValueError for other text."""
-    if len(timestamp) >= 24 and timestamp[19] == "." and timestamp[-1] == "Z":
-        head = timestamp[:19]
-        return (_SECONDS.get(head) or _second(head)) + timestamp[20:23]
+    head = timestamp[:20]
+    second = _SECONDS.get(head)
+    if second is None and head[19:] == ".":
+        second = _second(head)
+    if second is not None and len(timestamp) >= 24 and timestamp[-1] == "Z":
+        return second + timestamp[20:23]
     return str(ns(timestamp) // 10**6)
 
 
@@ -31,5 +35,5 @@ def ns(timestamp: str) -> int:
 def _second(head: str) -> str:
     if len(_SECONDS) >= _SECONDS_KEPT:
         _SECONDS.clear()
-    text = _SECONDS[head] = str(int(datetime.fromisoformat(head).replace(tzinfo=UTC).timestamp()))
+    text = _SECONDS[head] = str(int(datetime.fromisoformat(head[:-1]).replace(tzinfo=UTC).timestamp()))
     return text
