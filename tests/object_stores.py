@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import hmac
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from obstore.store import AzureStore
 
+from cli.embedded_server import free_port
 from shared.settings import StorageSettings
 from tests.waiting import wait_until
 
@@ -40,12 +40,6 @@ class ObjectStore:
     endpoint: str
     settings: Callable[..., StorageSettings]
     put: Callable[[str, bytes], object]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

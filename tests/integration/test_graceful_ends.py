@@ -13,9 +13,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli.embedded_server import free_port
 from tests.gated_bucket import GatedBucket
 from tests.integration.conftest import SMALL
-from tests.object_stores import free_port
 from tests.servers import Api, Deployment, RedisServer, deployment
 from tests.waiting import wait_until
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cli.embedded_server import free_port
 from tests.dockerfile import Build, Stage
-from tests.object_stores import free_port
 from tests.servers import Child, RedisServer
 from tests.waiting import wait_until
 
