@@ -47,9 +47,9 @@ _PLAIN = bytes.maketrans(b"-_", b"+/")
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9+/]{32}")
 _SAMPLES = 3
 _SALVAGE = 1 << 12
-# What is unpacked and cut into lines at a time stays in the CPU's caches until it is merged. With more slices, lines that are alike
-# are no longer packed together.
-SLICES = 8
+# What is unpacked and cut into lines at a time should stay in the CPU's caches until it is merged. But lines that are alike are better packed
+# together: so many slices in each range, unless there were too many in all.
+_SLICES, _SLICES_IN_ALL = 8, 256
 
 _decode_event = msgspec.json.Decoder(AnyEvent).decode
 _decode_dict = msgspec.json.Decoder(dict[str, Any]).decode
@@ -67,13 +67,14 @@ class UnreadableFile(Exception):
 class Ranges:
     """Splits task ids into `count` ranges in id order, and a further fifth for ids that begin with eight ff (creation tasks, drivers).
 
-    Each is cut into SLICES slices, in id order, too.
+    Each is cut into some slices, in id order, too.
     """
 
     def __init__(self, count: int) -> None:
         plain, ones = max(1, count), _ranges_of_ones(count)
         self.count = plain + ones
-        self._plain, self._ones = plain * SLICES, ones * SLICES
+        self.slices = max(1, min(_SLICES, _SLICES_IN_ALL // self.count))
+        self._plain, self._ones = plain * self.slices, ones * self.slices
         self.by_prefix = {
             a + b: (((va << 6) | vb) * self._plain) >> 12 for a, va in _VALUE.items() for b, vb in _VALUE.items()
         }  # fmt: skip
@@ -101,6 +102,8 @@ class Lines:
     """What one or more files held: lines by slice of all ranges, other events decoded, and what was skipped, by reason."""
 
     by_slice: list[list[bytes]]
+    # So many in each range.
+    slices: int
     entities: list[dict[str, Any]] = field(default_factory=list)
     events: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
@@ -111,14 +114,14 @@ class Lines:
 
     @classmethod
     def of(cls, ranges: Ranges) -> Lines:
-        return cls([[] for _ in range(ranges.count * SLICES)])
+        return cls([[] for _ in range(ranges.count * ranges.slices)], ranges.slices)
 
     def texts(self) -> Iterator[list[bytes]]:
         """For each range the texts of its slices, which `tasks_in` reads. The lines are released."""
         lines, self.by_slice, self.appends = self.by_slice, [], {}
         lines.reverse()
         while lines:
-            yield [b"\n".join(lines.pop()) for _ in range(SLICES)]
+            yield [b"\n".join(lines.pop()) for _ in range(self.slices)]
 
     def part_of(self, line: bytes) -> int:
         """Where what the merge needs of a line begins: at the task's part, if nothing is needed before it, or behind the opening brace."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.task_lines import TASK, defined, line, lived, loaded, profiled, row, rows
 from tests.unit.session_events import ACTOR, JOB, actor_defined, b64
-from workers.partition import SLICES, Lines, Ranges, UnreadableFile, as_lines, partition, unpack
+from workers.partition import Lines, Ranges, UnreadableFile, as_lines, partition, unpack
 
 EVENTS = [defined(), lived(("RUNNING", 1)), profiled(("task", 1, 2))]
 
@@ -123,7 +123,7 @@ def test_ranges_are_in_the_order_of_ids_and_complete(ids: list[str], count: int)
     assert Ranges.in_total(ranges.count).count == ranges.count
     numbers = [ranges.of(b64(task_id).encode()) for task_id in sorted(ids)]
     assert numbers == sorted(numbers)
-    assert all(0 <= number < ranges.count * SLICES for number in numbers)
+    assert all(0 <= number < ranges.count * ranges.slices for number in numbers)
 
 
 @given(count=st.integers(2, 60), actors=st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), min_size=1, max_size=50))
@@ -132,7 +132,7 @@ def test_creation_tasks_have_ranges_of_their_own_in_order(count: int, actors: li
     ids = sorted("ff" * 8 + actor + "0" * 16 for actor in actors)
     numbers = [ranges.of(b64(task_id).encode()) for task_id in ids]
     assert numbers == sorted(numbers)
-    assert all(count * SLICES <= number < ranges.count * SLICES for number in numbers)
+    assert all(count * ranges.slices <= number < ranges.count * ranges.slices for number in numbers)
 
 
 def test_every_event_of_a_task_goes_to_one_range() -> None:
