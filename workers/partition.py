@@ -47,8 +47,8 @@ _PLAIN = bytes.maketrans(b"-_", b"+/")
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9+/]{32}")
 _SAMPLES = 3
 _SALVAGE = 1 << 12
-# What is unpacked and cut into lines at a time should stay in the CPU's caches until it is merged. But lines that are alike are better packed
-# together: so many slices in each range, unless there were too many in all.
+# What is unpacked and cut into lines at a time should stay in the CPU's caches until it is merged. But lines that are alike are better
+# packed together: so many slices in each range, unless there were too many in all.
 _SLICES, _SLICES_IN_ALL = 8, 256
 
 _decode_event = msgspec.json.Decoder(AnyEvent).decode
