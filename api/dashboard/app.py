@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
@@ -21,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import compression
 from api.dashboard import answers
+from api.dashboard.capture import Answer, Capture, Headers, tagged
 from api.dashboard.routing import DASHBOARD, Routes
 from api.dashboard.scope import DashboardScope, is_browser
 from api.errors import history_problem, problem
@@ -32,12 +31,9 @@ from shared.settings import ApiSettings
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader
 
-_Headers = list[tuple[bytes, bytes]]
 # A larger share of the cache is not given to one answer.
 _LARGEST_SHARE = 8
 _LOG_ANSWERS_KEPT = 60
-# Packing more than this leaves the event loop.
-_PACKED_HERE = 1 << 16
 _READ_METHODS = ("GET", "HEAD")
 _PARTS = ("namespace", "kind", "name", "session")
 # A dashboard asks for one session again and again.
@@ -53,19 +49,6 @@ def dashboard_routes(modules: Iterable[Routes]) -> Router:
         await PlainTextResponse("404: Not Found", 404)(scope, receive, send)
 
     return Router([route for routes in modules for route in routes], redirect_slashes=False, default=unknown)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A whole answer in one encoding. Pieces of its body may be cached blocks, which are then not kept twice."""
-
-    status: int
-    headers: _Headers
-    body: list[bytes]
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.body))
 
 
 class Dashboard:
@@ -131,16 +114,16 @@ class Dashboard:
     async def _answer(self, entered: Entered, request: Request, send: Send) -> None:
         assert entered.session is not None  # noqa: S101
         scope = request.scope
-        headers: _Headers = scope["headers"]
+        headers: Headers = scope["headers"]
         browser, encoding = is_browser(headers), compression.choose(_header(headers, b"accept-encoding").decode("latin-1"))
         key = _key(entered, scope, encoding, browser=browser)
         if (known := _header(headers, b"if-none-match")) and (tag := _tag(key, encoding)) in known:
-            await send({"type": "http.response.start", "status": 304, "headers": _tagged([], tag)})
+            await send({"type": "http.response.start", "status": 304, "headers": tagged([], tag)})
             await send({"type": "http.response.body"})
             return
         cache = cast("BlockCache", self._state.cache)
         cache_key = (entered.session.key, entered.generation, key)
-        answer = cast("_Answer | None", cache.get(cache_key))
+        answer = cast("Answer | None", cache.get(cache_key))
         if answer is None:
             answer = await self._made(self._scope(entered, browser), request, send, _tag(key, encoding), encoding)
             if answer is None:
@@ -154,10 +137,10 @@ class Dashboard:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": last})
 
-    async def _made(self, within: DashboardScope, request: Request, send: Send, tag: bytes, encoding: str) -> _Answer | None:
+    async def _made(self, within: DashboardScope, request: Request, send: Send, tag: bytes, encoding: str) -> Answer | None:
         """A route's answer; None if it was streamed."""
         scope = request.scope
-        capture = _Capture(send, tag, encoding, head=scope["method"] == "HEAD")
+        capture = Capture(send, tag, encoding, head=scope["method"] == "HEAD")
         # As live: whatever answers GET answers HEAD.
         method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
         try:
@@ -169,65 +152,7 @@ class Dashboard:
         return await capture.finish()
 
 
-class _Capture:
-    """Takes a route's messages: a body of one message is packed and given back as a whole, a stream is packed as it passes."""
-
-    def __init__(self, send: Send, tag: bytes, encoding: str, *, head: bool) -> None:
-        self._send = send
-        self._tag = tag
-        self._encoding = encoding
-        self.head = head
-        self._start: Message = {}
-        self._whole: list[bytes] | None = None
-        self._packer: compression.Packer | None = None
-        self.streaming = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        if message["type"] != "http.response.body":
-            await self._send(message)
-            return
-        body, more = message.get("body", b""), message.get("more_body", False)
-        if not self.streaming and not more:
-            self._whole = message.get(answers.PIECES) or [body]
-            return
-        if not self.streaming:
-            self.streaming = True
-            await self._begin_stream()
-        if self.head:
-            body = b""
-        elif self._packer is not None:
-            body = self._packer.compress(body) + (b"" if more else self._packer.flush())
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-    async def _begin_stream(self) -> None:
-        headers: _Headers = list(self._start.get("headers", []))
-        if self._encoding and not self.head and _packs(headers):
-            self._packer = compression.packer(self._encoding)
-            headers = _packed(headers, self._encoding)
-        await self._send({**self._start, "headers": _tagged(headers, self._tag) if self._start["status"] == 200 else headers})
-
-    async def finish(self) -> _Answer | None:
-        """The answer, if it was no stream."""
-        if self._whole is None:
-            return None
-        body, status = self._whole, int(self._start["status"])
-        headers: _Headers = list(self._start.get("headers", []))
-        size = sum(map(len, body))
-        if self._encoding and size >= compression.SMALLEST and _packs(headers):
-            if size <= _PACKED_HERE:
-                # Whole: isal packs a short body worse after a very short first piece.
-                body = [compression.pack(b"".join(body), self._encoding)]
-            else:
-                body = [await anyio.to_thread.run_sync(compression.pack_pieces, body, self._encoding)]
-            headers = _packed(headers, self._encoding)
-            headers.append((b"content-length", str(len(body[0])).encode()))
-        return _Answer(status, _tagged(headers, self._tag) if status == 200 else headers, body)
-
-
-def _header(headers: _Headers, name: bytes) -> bytes:
+def _header(headers: Headers, name: bytes) -> bytes:
     return next((value for found, value in headers if found == name), b"")
 
 
@@ -242,21 +167,6 @@ def _key(entered: Entered, scope: Scope, encoding: str, *, browser: bool) -> str
 
 def _tag(key: str, encoding: str) -> bytes:
     return f'"{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}{"-" + encoding if encoding else ""}"'.encode()
-
-
-def _packs(headers: _Headers) -> bool:
-    found = dict(headers)
-    return compression.packable(found.get(b"content-type", b"")) and b"content-encoding" not in found
-
-
-def _packed(headers: _Headers, encoding: str) -> _Headers:
-    return [(n, v) for n, v in headers if n != b"content-length"] + [(b"content-encoding", encoding.encode())]
-
-
-def _tagged(headers: _Headers, tag: bytes) -> _Headers:
-    known = {name for name, _ in headers}
-    added = {b"etag": tag, b"cache-control": b"private, no-cache", b"vary": b"Accept-Encoding, Cookie, User-Agent"}
-    return headers + [(name, value) for name, value in added.items() if name not in known]
 
 
 def _with_cookies(send: Send, cookies: Sequence[tuple[bytes, bytes]]) -> Send:
