@@ -86,7 +86,7 @@ class SnapshotReader:
         return values
 
     def cached(self, name: str) -> Any | None:
-        """A piece that was derived, not stored, by this process."""
+        """What this process has made of stored fields, by a name of the caller's."""
         return self._cache.get((*self._id, name))
 
     def keep(self, name: str, piece: Any, size: int) -> None:
@@ -94,7 +94,7 @@ class SnapshotReader:
 
 
 async def _unpacked(unpack: Callable[[bytes], tuple[Any, int]], values: list[bytes]) -> list[tuple[Any, int]]:
-    """All unpacked; many of them off the event loop. zstd works outside the interpreter's lock, so two threads take half the time."""
+    """All unpacked; many of them off the event loop. zstd works outside the interpreter's lock: two threads are faster than one."""
     if len(values) <= _UNPACKED_HERE:
         return list(map(unpack, values))
     share = -(-len(values) // _THREADS)

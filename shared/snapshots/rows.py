@@ -99,12 +99,9 @@ class RowReader:
         """Where rows of a part lie that is clustered by a column with these codes."""
         wanted = codes[rows]
         first = wanted[0]
-        if wanted.size == 1 or bool((wanted == first).all()):
+        if bool((wanted == first).all()):
             # Of one cluster: what is before it, and the rank in it.
-            begin = np.count_nonzero(codes < first)
-            if rows.size == 1:
-                return begin + np.array([np.count_nonzero(codes[: rows[0]] == first)])
-            return begin + np.flatnonzero(codes == first).searchsorted(rows)
+            return np.count_nonzero(codes < first) + np.flatnonzero(codes == first).searchsorted(rows)
         name = f"places:{self._index.name}:{number}"
         places = self._snapshot.cached(name)
         if places is None:

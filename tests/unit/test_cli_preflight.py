@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import preflight
+from cli.embedded_server import free_port
 from cli.errors import Failed
 
 
@@ -29,6 +30,15 @@ def test_a_port_in_use_is_refused() -> None:
 def test_port_0_is_a_free_one() -> None:
     port = preflight.check_port("127.0.0.1", 0)
     assert preflight.check_port("127.0.0.1", port) == port
+
+
+def test_free_ports_are_different_and_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = [free_port() for _ in range(200)]
+    assert len(set(ports)) == len(ports)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports[0]))
+        monkeypatch.setattr("cli.embedded_server._candidates", iter(ports[:2]))
+        assert free_port() == ports[1]
 
 
 def test_a_host_that_is_not_ours_is_refused() -> None:

@@ -1,0 +1,39 @@
+"""Documents of a snapshot: whatever their size, they come back whole, and an evicted snapshot is not one without documents."""
+
+from __future__ import annotations
+
+import pytest
+from fakeredis import FakeAsyncRedis
+
+from shared.errors import SnapshotGone
+from shared.snapshots import format as fmt
+from shared.snapshots.cache import BlockCache
+from shared.snapshots.reader import SnapshotReader
+from shared.store import keys
+
+_MIB = 1 << 20
+
+
+def _reader(redis: FakeAsyncRedis) -> SnapshotReader:
+    return SnapshotReader(redis, "ns/cluster/session", "1", BlockCache(64 * _MIB))
+
+
+@pytest.mark.parametrize(("size", "pieces"), [(0, 1), (3, 1), (_MIB, 1), (_MIB + 1, 2), (9 * _MIB + 7, 10)])
+async def test_a_document_of_any_size_comes_back_whole(size: int, pieces: int) -> None:
+    text = bytes(range(256)) * (size // 256) + bytes(range(size % 256))
+    redis = FakeAsyncRedis()
+    await redis.hset(keys.snapshot("ns/cluster/session", "1"), fmt.doc_field("long"), fmt.pack_doc(text))
+    reader = _reader(redis)
+    assert await reader.doc("long") == text
+    assert len(await reader.doc_pieces("long")) == pieces
+    await redis.flushall()
+    assert await reader.doc("long") == text, "from the cache"
+
+
+async def test_no_document_is_not_no_snapshot() -> None:
+    redis = FakeAsyncRedis()
+    await redis.hset(keys.snapshot("ns/cluster/session", "1"), fmt.doc_field("other"), fmt.pack_doc(b"{}"))
+    assert (await _reader(redis).doc("long"), await _reader(redis).doc_pieces("long")) == (None, [])
+    await redis.flushall()
+    with pytest.raises(SnapshotGone):
+        await _reader(redis).doc("long")
