@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from shared.errors import StoreUnavailable
 from shared.sessions import Session
 from shared.settings import Settings
-from shared.task_names import BROKER_PREFIX, LOAD_SESSION, QUEUE, STEPS, STEPS_QUEUE
+from shared.task_names import BROKER_PREFIX, LOAD_SESSION, LOADS_QUEUE, QUEUES, STEPS, STEPS_QUEUE
 
 # A worker that vanished gives its tasks back after this much more than the longest task.
 _VISIBILITY_MARGIN = 300
@@ -29,14 +29,14 @@ def make_celery(settings: Settings) -> Celery:
         "socket_connect_timeout": redis.redis_timeout,
         "socket_keepalive": True,
         "global_keyprefix": BROKER_PREFIX,
-        "queue_order_strategy": "sorted",
+        # In turns, so that neither queue starves.
+        "queue_order_strategy": "round_robin",
     }
     trust = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": redis.redis_ca or None} if redis.url.startswith("rediss://") else None
     app = Celery("ray-history", broker=redis.url, backend=redis.url, set_as_current=False)
     app.conf.update(
-        task_default_queue=QUEUE,
-        # Parts first: loads that are under way end before new ones are begun. Their intermediate records take memory, their claims run out.
-        task_queues=[Queue(STEPS_QUEUE), Queue(QUEUE)],
+        task_default_queue=LOADS_QUEUE,
+        task_queues=[Queue(name) for name in QUEUES],
         task_routes={name: {"queue": STEPS_QUEUE} for name in STEPS},
         task_serializer="json",
         result_serializer="json",

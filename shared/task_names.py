@@ -2,11 +2,11 @@
 
 from shared.snapshots.format import FORMAT
 
-# Workers ask the queues in the order of their names.
+# `loads`: this session wants loading. `steps`: this load wants a hand.
 # One pair per snapshot format: a task goes to workers whose keys are the sender's.
-STEPS_QUEUE = f"ray-history.parts.v{FORMAT}"
-QUEUE = f"ray-history.sessions.v{FORMAT}"
-QUEUES = (STEPS_QUEUE, QUEUE)
+LOADS_QUEUE = f"ray-history.loads.v{FORMAT}"
+STEPS_QUEUE = f"ray-history.steps.v{FORMAT}"
+QUEUES = (LOADS_QUEUE, STEPS_QUEUE)
 # What the broker's keys in Redis begin with.
 BROKER_PREFIX = "rhs:celery:"
 LOAD_SESSION = "ray_history.load_session"
