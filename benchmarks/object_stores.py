@@ -22,8 +22,8 @@ from typing import Any
 
 import boto3
 
+from api.dashboard.logs.content import LogFile, content
 from shared.storage.factory import open_storage
-from shared.storage.lines import last_lines
 from shared.storage.port import Storage
 from tests.contract.storage_suite import Place
 from tests.object_stores import BUCKET, ObjectStore, seaweedfs
@@ -81,19 +81,23 @@ class Counting:
         return data
 
 
+def _last_lines(storage: Storage, size: int) -> bytes:
+    return b"".join(content(storage, LogFile(KEY, size), 1000, strip_ansi=False))
+
+
 def log_end(store: ObjectStore, size: int, rounds: int) -> dict[str, Any]:
     """The last 1,000 lines of one log, beside one ranged GET of as many bytes."""
     plain_client(store).upload_fileobj(LogText(size), BUCKET, KEY)
     storage = open_storage(store.settings())
-    assert storage.size(KEY) >= size
-    counting = Counting(storage)
-    lines = last_lines(counting, KEY, 1000)  # type: ignore[arg-type]
-    assert lines.count(b"\n") == 1000
     length = storage.size(KEY)
+    assert length >= size
+    counting = Counting(storage)
+    lines = _last_lines(counting, length)  # type: ignore[arg-type]
+    assert lines.count(b"\n") == 1000
     both: dict[str, list[float]] = {"get": [], "lines": []}
     for _ in range(rounds):
         both["get"].append(timed(lambda: storage.read_range(KEY, length - len(lines), len(lines)))[0])
-        both["lines"].append(timed(lambda: last_lines(storage, KEY, 1000))[0])
+        both["lines"].append(timed(lambda: _last_lines(storage, length))[0])
     get, last = (statistics.median(both[name]) for name in ("get", "lines"))
     return {
         "log_bytes": length,

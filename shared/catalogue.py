@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from shared.errors import SessionNotFound, StorageUnavailable
 from shared.layout import METADATA_PREFIX, session_of_marker
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.storage.port import Storage
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,9 @@ def _list(storage: Storage, taken: float) -> _Listing:
     skipped = 0
     for info in storage.list(METADATA_PREFIX):
         session = session_of_marker(info.key)
-        if session is None:
+        if info.unreadable:
+            log.warning("markers not readable", directory=info.key, error=info.unreadable)
+        elif session is None:
             skipped += 1
         else:
             sessions.add(session)

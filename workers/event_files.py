@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from shared.errors import StorageUnavailable
 from shared.layout import endpoint_of, is_event_file, session_prefix
 from shared.storage.port import ObjectInfo, Storage
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, is_wanted
 from workers.nearby import METADATA, nearby_metadata
 
+# Directories of logs that no load looks into.
+_OTHER_LOGS = re.compile(r"[^/]+/logs/(?!events/)[^/]+/")
 _LOG_EVENTS = "*/logs/events/event_*.log"
 
 
@@ -44,7 +48,10 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
     files = SessionFiles()
     for file in storage.list(prefix):
         below = file.key.removeprefix(prefix)
-        if is_event_file(below):
+        if file.unreadable:
+            if not _OTHER_LOGS.match(below):
+                run.loss(file.key, StorageUnavailable.code, file.unreadable)
+        elif is_event_file(below):
             files.events.append(file)
         elif (path := endpoint_of(below)) is not None:
             files.endpoints[path] = file

@@ -141,10 +141,8 @@ class Dashboard:
         """A route's answer; None if it was streamed."""
         scope = request.scope
         capture = Capture(send, tag, encoding, head=scope["method"] == "HEAD")
-        # As live: whatever answers GET answers HEAD.
-        method = "GET" if capture.head and not scope["path"].endswith("platform_events") else scope["method"]
         try:
-            await self._routes({**scope, "method": method, DASHBOARD: within, answers.PIECES: True}, request.receive, capture)
+            await self._routes({**scope, DASHBOARD: within, answers.PIECES: True}, request.receive, capture)
         except HistoryError as exc:
             if capture.streaming:
                 raise RuntimeError("too late for another answer: this one is cut off") from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,16 @@ from shared.storage.read_ahead import Answer, read_ahead
 _CHUNK = 1 << 20
 _THREADS = 8
 _BATCH = 32
+# What `backslashreplace` makes of a byte that is not UTF-8.
+_ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
 _NEVER_THERE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
 
 class LocalStorage:
-    """`Storage` over the files below `root`. Symbolic links that lead out of it are treated as absent."""
+    r"""`Storage` over the files below `root`. Symbolic links that lead out of it are treated as absent.
+
+    A name that is not UTF-8 is written with escapes in keys: `r\xe9sum\xe9.log`.
+    """
 
     def __init__(self, root: str | Path, *, read_ahead_bytes: int = 64 << 20) -> None:
         self._root = Path(root).absolute()
@@ -47,11 +53,20 @@ class LocalStorage:
     def _walk(self, root: Path, directory: Path, prefix: str, chain: tuple[Path, ...]) -> Iterator[ObjectInfo]:
         """`chain`: the real directories above, so that a link to one of them does not loop."""
         try:
-            for name, entry in _sorted_entries(directory):
+            entries = _sorted_entries(directory)
+        except PermissionError as exc:
+            if len(chain) == 1:
+                raise self._unavailable(exc) from exc
+            yield ObjectInfo(prefix, 0, unreadable=str(self._unavailable(exc)))
+            return
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        try:
+            for name, entry in entries:
                 key = prefix + name
                 target = Path(entry.path)
                 if entry.is_symlink():
-                    resolved = self._inside(root, target.relative_to(root).as_posix())
+                    resolved = self._inside(root, key.rstrip("/"))
                     if resolved is None:
                         continue
                     target = resolved
@@ -59,6 +74,9 @@ class LocalStorage:
                     info = target.stat()
                 except FileNotFoundError:  # gone since the directory was read
                     continue
+                except PermissionError as exc:  # the directory's names may be read, but nothing in it
+                    yield ObjectInfo(prefix, 0, unreadable=str(self._unavailable(exc)))
+                    return
                 if stat.S_ISREG(info.st_mode):
                     yield ObjectInfo(key, info.st_size)
                 elif stat.S_ISDIR(info.st_mode) and target not in chain:
@@ -127,7 +145,7 @@ class LocalStorage:
         if not is_key(key):
             return None
         try:
-            path = (root / key).resolve(strict=True)
+            path = _existing(root, key)
         except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: links in a circle
             return None
         except OSError as exc:
@@ -151,14 +169,35 @@ class LocalStorage:
         return StorageUnavailable(f"storage {self!r}: {reason}")
 
 
+def _existing(root: Path, key: str) -> Path:
+    """The real path of `key`. Raises FileNotFoundError and its like."""
+    try:
+        return (root / key).resolve(strict=True)
+    except FileNotFoundError:
+        if not _ESCAPE.search(key.encode()):
+            raise
+        path = root
+        for part in key.split("/"):
+            path /= part if os.path.lexists(path / part) else _unescaped(part)
+        return path.resolve(strict=True)
+
+
+def _unescaped(name: str) -> str:
+    return os.fsdecode(_ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), name.encode()))
+
+
 def _sorted_entries(directory: Path) -> list[tuple[str, os.DirEntry[str]]]:
     """As their keys are sorted: by UTF-8 bytes, directories with their `/`."""
     try:
         with os.scandir(directory) as entries:
-            named = [(entry.name + "/" if _is_directory(entry) else entry.name, entry) for entry in entries]
+            named = [(_name_in_keys(entry) + "/" if _is_directory(entry) else _name_in_keys(entry), entry) for entry in entries]
     except FileNotFoundError:
         return []
-    return sorted(named, key=lambda pair: os.fsencode(pair[0]))
+    return sorted(named, key=lambda pair: pair[0].encode())
+
+
+def _name_in_keys(entry: os.DirEntry[str]) -> str:
+    return os.fsencode(entry.name).decode(errors="backslashreplace")
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

@@ -15,10 +15,14 @@ from shared.errors import ObjectNotFound, StorageUnavailable
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One stored object: its key and its size in bytes."""
+    """One stored object: its key and its size in bytes.
+
+    `unreadable` is not empty for a directory that may not be listed: `key` ends in `/`, and nothing is known of what is below it.
+    """
 
     key: str
     size: int
+    unreadable: str = ""
 
 
 class Storage(Protocol):
@@ -30,7 +34,8 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object below `prefix` (which ends in `/` or is empty), recursively, in key order, paginated lazily.
 
-        An absent prefix is an empty listing. Fails with StorageUnavailable if any page fails: never a short list.
+        An absent prefix is an empty listing. Fails with StorageUnavailable if any page fails: never a short list. A directory below
+        `prefix` that may not be listed is named (`ObjectInfo.unreadable`), and the others are listed.
         """
 
     def size(self, key: str) -> int:

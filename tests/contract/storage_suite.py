@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from api.dashboard.logs.content import LogFile
+from api.dashboard.logs.content import content as log_content
 from shared.catalogue import Catalogue
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage.factory import open_storage
-from shared.storage.lines import last_lines
 from shared.storage.port import ObjectInfo, Storage
 from tests.data.recorded import unpack
 
@@ -151,7 +152,8 @@ class StorageContract:
     def test_the_last_lines_of_a_log(self, place: Place) -> None:
         text = b"".join(b"line %d\n" % number for number in range(50_000))
         place.put("lines/long.log", text)
-        assert last_lines(open_storage(place.settings("lines")), "long.log", 1000) == b"".join(text.splitlines(keepends=True)[-1000:])
+        shown = log_content(open_storage(place.settings("lines")), LogFile("long.log", len(text)), 1000, strip_ansi=False)
+        assert b"".join(shown) == b"".join(text.splitlines(keepends=True)[-1000:])
 
     def test_a_missing_bucket_is_unavailable_never_empty_or_not_found(self, place: Place) -> None:
         missing = open_storage(place.settings("root", bucket="no-such-bucket", storage_timeout=1.0))

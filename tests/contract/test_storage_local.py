@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,37 @@ def test_what_may_not_be_read_is_unavailable(root: Path, monkeypatch: pytest.Mon
         keys(storage)
     with pytest.raises(StorageUnavailable, match="Permission denied"):
         storage.check()
+
+
+def test_a_directory_that_may_not_be_listed_is_named_and_the_others_are_listed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "closed" / "deep").mkdir(parents=True)
+    (root / "closed" / "deep" / "file").write_bytes(b"hidden")
+    scandir = os.scandir
+
+    def denied(path: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == root / "closed":  # the tests may run as root, whom nothing denies
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("shared.storage.local.os.scandir", denied)
+    storage = LocalStorage(root)
+    closed, file = storage.list("")
+    assert (closed.key, file.key) == ("closed/", "dir/file")
+    assert "Permission denied" in closed.unreadable
+    assert not file.unreadable
+    with pytest.raises(StorageUnavailable, match="Permission denied"):
+        keys(storage, "closed/")
+
+
+def test_names_that_are_not_utf8_are_escaped_and_lead_back(root: Path) -> None:
+    directory = root / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    for name, content in ((b"r\xe9sum\xe9.log", b"latin"), ("ü.log".encode(), b"utf-8"), (rb"plain\xe9.log", b"a backslash of its own")):
+        (directory / os.fsdecode(name)).write_bytes(content)
+    storage = LocalStorage(root)
+    listed = list(storage.list(r"caf\xe9/"))
+    assert [info.key for info in listed] == [rf"caf\xe9/{name}" for name in (r"plain\xe9.log", r"r\xe9sum\xe9.log", "ü.log")]
+    assert list(storage.list(""))[:3] == listed
+    contents = [b"a backslash of its own", b"latin", b"utf-8"]
+    assert [storage.read(info.key) for info in listed] == contents
+    assert [content for _, content in storage.read_many(listed)] == contents

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.dashboard.logs.content import ALL_LINES, LogFile, content, without_ansi
 from shared.errors import ObjectNotFound, StorageUnavailable
@@ -76,6 +78,25 @@ def test_last_lines_of_large_logs(storage: _Counting, tmp_path: Path, packed: bo
     assert _text(storage, file) == text
 
 
+@given(st.lists(st.text(alphabet="ab\u00fc\u4f60", max_size=30), max_size=60), st.integers(0, 70), st.booleans(), st.booleans(), st.data())
+def test_equals_the_end_of_the_text(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], lines: int, ended: bool, packed: bool, data: st.DataObject
+) -> None:
+    text = "\n".join(texts).encode() + (b"\n" if ended else b"")
+    start = data.draw(st.integers(0, len(text) + 2))
+    end = data.draw(st.one_of(st.none(), st.integers(start, len(text) + 2)))
+    directory = tmp_path_factory.mktemp("logs")
+    storage = _Counting(directory)
+    assert _text(storage, _file(storage, directory, text, packed=packed, start=start, end=end), lines) == _reference(text[start:end], lines)
+
+
+def test_a_packed_tail_larger_than_what_is_held_is_whole(storage: _Counting, tmp_path: Path) -> None:
+    text = b"".join(b"line %d\n" % number for number in range(3_000_000))
+    file = _file(storage, tmp_path, text, packed=True)
+    for lines in (2_900_000, 1_000_000, 500_000, 1000):
+        assert _text(storage, file, lines) == b"".join(text.splitlines(keepends=True)[-lines:]), lines
+
+
 def test_a_task_s_lines_end_where_its_range_ends(storage: _Counting, tmp_path: Path) -> None:
     text = b"before\nmine 1\nmine 2\nafter\n"
     mine = _file(storage, tmp_path, text, start=7, end=21)
@@ -104,9 +125,9 @@ def test_last_lines_cost_what_they_are(storage: _Counting, tmp_path: Path) -> No
     assert storage.calls == 1
 
 
-def test_memory_is_bounded_when_most_of_a_large_log_is_wanted(storage: _Counting, tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_bytes((b"y" * 79 + b"\n") * 800_000)
-    file = LogFile("a.log", storage.size("a.log"))
+@pytest.mark.parametrize("packed", [False, True])
+def test_memory_is_bounded_when_most_of_a_large_log_is_wanted(storage: _Counting, tmp_path: Path, packed: bool) -> None:
+    file = _file(storage, tmp_path, (b"y" * 79 + b"\n") * 800_000, packed=packed)
     tracemalloc.start()
     try:
         size = sum(len(chunk) for chunk in content(storage, file, 700_000, strip_ansi=True))
@@ -117,9 +138,10 @@ def test_memory_is_bounded_when_most_of_a_large_log_is_wanted(storage: _Counting
     assert peak < 32 << 20
 
 
-def test_an_endless_line_is_cut_between_characters(storage: _Counting, tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_bytes(b"xx" + "€".encode() * (24 << 20))
-    file = LogFile("a.log", storage.size("a.log"))
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_endless_line_is_cut_between_characters(storage: _Counting, tmp_path: Path, packed: bool) -> None:
+    text = b"xx" + "€".encode() * (24 << 20)
+    file = _file(storage, tmp_path, text, packed=packed)
     size = 0
     first = b""
     for chunk in content(storage, file, 1, strip_ansi=False):
@@ -127,7 +149,7 @@ def test_an_endless_line_is_cut_between_characters(storage: _Counting, tmp_path:
         size += len(chunk)
     assert first[:100].decode(errors="ignore")[0] == "€"
     assert first[:3] == "€".encode()
-    assert 60 << 20 < size < file.size
+    assert 60 << 20 < size < len(text)
 
 
 def test_colours_are_taken_out_also_between_chunks() -> None:

@@ -80,7 +80,7 @@ def test_names_are_those_of_files_and_of_the_directories_that_hold_them() -> Non
     keys = ["raylet.out", "serve/deep/x.log", "packed.log.gz", "empty/", "", "../out", "a//b", "a/./b", "x" * 2000]
     assert names_below("p/logs/", [ObjectInfo("p/logs/" + key, 1) for key in keys]) == [
         "empty/",
-        "packed.log",
+        "packed.log.gz",
         "raylet.out",
         "serve/",
         "serve/deep/",

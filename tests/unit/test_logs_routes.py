@@ -228,7 +228,7 @@ async def test_a_listing_has_live_s_categories(client: httpx.AsyncClient) -> Non
         "msg": "",
         "data": {
             "result": {
-                "internal": ["events/", "job-driver-tasks-job.log", "old/", "packed.log"],
+                "internal": ["events/", "job-driver-tasks-job.log", "old/", "packed.log.gz"],
                 "raylet": ["raylet.err", "raylet.out"],
                 "worker_out": [f"worker-{WORKER}-{JOB}-111.out", f"worker-{WORKER}-04000000-111.out"],
                 "worker_err": [f"worker-{WORKER}-{JOB}-111.err"],
@@ -274,3 +274,24 @@ async def test_a_store_that_cannot_be_asked_is_no_empty_answer(client: httpx.Asy
     storage.broken = True
     with pytest.raises(StorageUnavailable):
         await client.get(address)
+
+
+async def test_a_head_request_reads_nothing_of_the_log(
+    client: httpx.AsyncClient, storage: _Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("the log is read")
+
+    monkeypatch.setattr(storage, "stream", read)
+    monkeypatch.setattr(storage, "read_range", read)
+    for lines in (-1, 10):
+        answer = await client.head(f"/api/v0/logs/file?node_id={HEAD}&filename=raylet.out&lines={lines}")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-disposition"] == 'attachment; filename="file.txt"'
+    assert (await client.head(f"/api/v0/logs/file?node_id={HEAD}&filename=none.out")).status_code == 500
+
+
+async def test_packed_logs_are_listed_by_their_own_names(client: httpx.AsyncClient) -> None:
+    found = (await client.get(f"/api/v0/logs?node_id={HEAD}&glob=packed*")).json()["data"]["result"]
+    assert found == {"internal": ["packed.log.gz"]}
+    assert (await _file(client, f"node_id={HEAD}&filename=packed.log&lines=1")).text == "packed\n", "by the name that Ray gave it"

@@ -6,13 +6,13 @@ Which bytes the last lines are mirrors `find_start_offset_last_n_lines_from_offs
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.errors import StorageUnavailable
 from shared.storage.gz import unpacked
-from shared.storage.lines import last_lines
 from shared.storage.port import Storage
 
 ALL_LINES = -1
@@ -42,32 +42,18 @@ class LogFile:
 
 
 def content(storage: Storage, file: LogFile, lines: int, *, strip_ansi: bool) -> Generator[bytes]:
-    """Chunks, none empty, of the file's last `lines` lines; of all when ALL_LINES. Raises ObjectNotFound, StorageUnavailable."""
+    """Chunks, none empty, of the file's last `lines` lines; of all when ALL_LINES. Raises ObjectNotFound, StorageUnavailable.
+
+    A `.gz` log is read as the text that it holds, with the same limits.
+    """
     chunks: Iterable[bytes]
-    if lines < ALL_LINES:
+    if lines < ALL_LINES or not lines:
         return
     if file.key.endswith(".gz"):
-        chunks = _packed(storage, file, lines)
-    elif lines == ALL_LINES:
-        chunks = _plain(storage, file)
+        chunks = _unpacked(storage, file) if lines == ALL_LINES else _last_lines_unpacked(storage, file, lines)
     else:
-        chunks = _last_lines(storage, file, lines)
+        chunks = _plain(storage, file) if lines == ALL_LINES else _last_lines(storage, file, lines)
     yield from filter(None, without_ansi(chunks) if strip_ansi else chunks)
-
-
-def _packed(storage: Storage, file: LogFile, lines: int) -> Iterator[bytes]:
-    if lines == ALL_LINES:
-        return _between(unpacked(storage.stream(file.key)), file.start, file.end)
-    return iter([last_lines(storage, file.key, lines, start=file.start, end=file.end)])
-
-
-def _between(chunks: Iterable[bytes], start: int, end: int | None) -> Iterator[bytes]:
-    at = 0
-    for chunk in chunks:
-        yield chunk[max(0, start - at) : None if end is None else max(0, end - at)]
-        at += len(chunk)
-        if end is not None and at >= end:
-            return
 
 
 def _plain(storage: Storage, file: LogFile) -> Iterator[bytes]:
@@ -75,14 +61,82 @@ def _plain(storage: Storage, file: LogFile) -> Iterator[bytes]:
     return storage.stream(file.key, file.start, end - file.start) if file.start < end else iter(())
 
 
+def _unpacked(storage: Storage, file: LogFile) -> Iterator[bytes]:
+    position = 0
+    for chunk in unpacked(storage.stream(file.key)):
+        yield chunk[max(0, file.start - position) : None if file.end is None else max(0, file.end - position)]
+        position += len(chunk)
+        if file.end is not None and position >= file.end:
+            return
+
+
 def _end(file: LogFile) -> int:
     return file.size if file.end is None else min(file.end, file.size)
 
 
+def _look_back(lines: int) -> int:
+    """How many bytes before the end the start of so many lines is looked for."""
+    return max(lines * _LONGEST_LINE, _LEAST_LOOK_BACK)
+
+
+def _last_lines_unpacked(storage: Storage, file: LogFile, lines: int) -> Iterator[bytes]:
+    """Text can only be unpacked forwards: one pass if the lines fit in what is held, else a second one from where they start."""
+    held: deque[bytes] = deque()
+    size = newlines = held_size = held_newlines = 0
+    sizes, newlines_by = [0], [0]
+    for chunk in _unpacked(storage, file):
+        held.append(chunk)
+        size += len(chunk)
+        newlines += chunk.count(b"\n")
+        sizes.append(size)
+        newlines_by.append(newlines)
+        held_size += len(chunk)
+        held_newlines += chunk.count(b"\n")
+        while held_size - len(held[0]) > _KEPT:
+            dropped = held.popleft()
+            held_size -= len(dropped)
+            held_newlines -= dropped.count(b"\n")
+    unfinished = bool(held) and not held[-1].endswith(b"\n")
+    before = max(0, newlines + unfinished - lines)
+    gone = newlines - held_newlines
+    if held_size == size or gone < before:
+        yield from _after_newlines(held, before - gone)
+        return
+    held.clear()
+    floor = max(0, size - _look_back(lines))
+    if not floor or before > newlines_by[bisect_left(sizes, floor)]:
+        yield from _after_newlines(_unpacked(storage, file), before)
+    else:
+        yield from _after_bytes(_unpacked(storage, file), floor)
+
+
+def _after_newlines(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if not count:
+            yield chunk
+        elif (found := chunk.count(b"\n")) < count:
+            count -= found
+        else:
+            yield chunk.split(b"\n", count)[-1]
+            count = 0
+
+
+def _after_bytes(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Not the start of a line, and perhaps the middle of a character."""
+    for chunk in chunks:
+        if not size:
+            yield chunk
+        elif len(chunk) <= size:
+            size -= len(chunk)
+        else:
+            yield chunk[size:].lstrip(_UTF8_CONTINUATION)
+            size = 0
+
+
 def _last_lines(storage: Storage, file: LogFile, lines: int) -> Iterator[bytes]:
-    """Reads backwards for the start of the lines. They may be far more than should be held: `last_lines` would cut them."""
+    """Reads backwards for the start of the lines, and streams what is more than should be held."""
     end = _end(file)
-    stop = max(file.start, end - max(lines * _LONGEST_LINE, _LEAST_LOOK_BACK))
+    stop = max(file.start, end - _look_back(lines))
     kept: deque[bytes] = deque()
     held = 0
     at = end

@@ -17,15 +17,15 @@ _MAX_NAME = 900
 
 
 def names_below(prefix: str, objects: Iterable[ObjectInfo]) -> list[str]:
-    """Files, and the directories that hold them with a final `/`, sorted. What the collector packed is named as Ray named it."""
+    """Files, and the directories that hold them with a final `/`, sorted. Names are those of the bucket: users write `.gz` files, too."""
     names: set[str] = set()
     for found in objects:
         name = found.key.removeprefix(prefix)
         path = normal(name)
         if path is None or path != name.removesuffix("/"):
             continue
-        # A key that ends in `/` marks an empty directory.
-        names.add(name.removesuffix(GZ))
+        # A key that ends in `/` is an empty directory, or one that may not be read.
+        names.add(name)
         while path := posixpath.dirname(path):
             names.add(path + "/")
     return sorted(names)
@@ -64,6 +64,7 @@ def categories(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _category(name: str) -> str:
+    name = name.removesuffix(GZ)
     if "worker" in name and name.endswith(".out"):
         return "worker_out"
     if "worker" in name and name.endswith(".err"):

@@ -24,7 +24,7 @@ from shared.ray.columns import TASKS
 from shared.snapshots.filters import make_filter
 
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
-_WORKER_LOG = re.compile(r"(?:old/)?worker-([0-9a-f]+)-([0-9a-f]+)-(\d+)\.(out|err)")
+_WORKER_LOG = re.compile(r"(?:old/)?worker-([0-9a-f]+)-([0-9a-f]+)-(\d+)\.(out|err)(?:\.gz)?")
 
 
 class LogNotFound(LookupError):

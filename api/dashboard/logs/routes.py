@@ -59,12 +59,15 @@ async def get_log(request: Request, scope: DashboardScope) -> Response:
     try:
         disposition = _disposition(options.download_filename)
         file = await resolve(scope, options)
+        headers = {"Content-Disposition": disposition}
+        if request.method == "HEAD":
+            return Response(media_type="text/plain", headers=headers)
         chunks = content(scope.storage, file, options.lines, strip_ansi=options.filter_ansi_code)
         # Whatever is wrong shows at the first chunk, while the status can still say so.
         first = await anyio.to_thread.run_sync(next, chunks, b"")
     except (LogNotFound, BadId, ObjectNotFound) as exc:
         return PlainTextResponse(str(exc), 500)
-    return StreamingResponse(_sent(first, chunks), media_type="text/plain", headers={"Content-Disposition": disposition})
+    return StreamingResponse(_sent(first, chunks), media_type="text/plain", headers=headers)
 
 
 async def _matching(scope: DashboardScope, node_id: str, pattern: str) -> list[str]:
