@@ -17,6 +17,10 @@ from shared.storage.port import Storage
 
 log = structlog.get_logger()
 
+# How old a listing may be that does not hold a session, in seconds and in multiples of what it took.
+_ABSENT_FOR = 0.5
+_ABSENT_FOR_COSTS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
@@ -25,6 +29,8 @@ class _Listing:
     sessions: tuple[Session, ...]
     """Newest first."""
     taken: float
+    cost: float
+    """Seconds that it took."""
     skipped: int
     by_ref: dict[SessionRef, Session] = field(default_factory=dict)
     """Every reference that leads to a session: by its cluster and by its owner, by name and as `latest`."""
@@ -55,7 +61,7 @@ class Catalogue:
         return self._listing.skipped if self._listing else 0
 
     def resolve(self, ref: SessionRef) -> Session:
-        """The stored session that `ref` names; `latest` is the newest. Raises SessionNotFound, after a fresh look.
+        """The stored session that `ref` names; `latest` is the newest. Raises SessionNotFound, after a recent look.
 
         A session known by its real name is not lost because the bucket can't be asked now, nor do its callers wait for that.
         """
@@ -70,10 +76,14 @@ class Catalogue:
                 raise
             return known
         if session is None and ref.session != LIVE:
-            session = self._fresh(asked).by_ref.get(ref)
+            session = self._fresh(asked - self._absence_age()).by_ref.get(ref)
         if session is None:
             raise SessionNotFound(f"no stored session {ref}")
         return session
+
+    def _absence_age(self) -> float:
+        """Requests for sessions that are not there must not list a large bucket again and again."""
+        return max(_ABSENT_FOR, _ABSENT_FOR_COSTS * self._listing.cost) if self._listing else 0.0
 
     def _fresh(self, not_before: float) -> _Listing:
         listing = self._listing
@@ -90,14 +100,14 @@ class Catalogue:
             # Its age counts from before the look: what is stored during it may be missing.
             taken = self._clock()
             try:
-                self._listing = listing = _list(self._storage, taken)
+                self._listing = listing = _list(self._storage, taken, self._clock)
             except StorageUnavailable as exc:
                 self._failed_at, self._failure = self._clock(), str(exc)
                 raise
             return listing
 
 
-def _list(storage: Storage, taken: float) -> _Listing:
+def _list(storage: Storage, taken: float, clock: Callable[[], float]) -> _Listing:
     sessions = set[Session]()
     skipped = 0
     for info in storage.list(METADATA_PREFIX):
@@ -114,4 +124,4 @@ def _list(storage: Storage, taken: float) -> _Listing:
         for ref in (session.ref, SessionRef(session.namespace, "raycluster", session.cluster, session.session)):
             by_ref.setdefault(ref, session)
             by_ref.setdefault(SessionRef(ref.namespace, ref.kind, ref.name, LATEST), session)
-    return _Listing(newest_first, taken, skipped, by_ref)
+    return _Listing(newest_first, taken, clock() - taken, skipped, by_ref)

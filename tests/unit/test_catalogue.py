@@ -17,6 +17,14 @@ from tests.waiting import wait_until
 OLD, MIDDLE, NEW = (f"session_2026-11-0{day}_10-11-12_123456_1" for day in (1, 2, 3))
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Bucket:
     """The part of a storage that a catalogue uses; counts the listings."""
 
@@ -25,6 +33,7 @@ class Bucket:
         self.listings = 0
         self.down = False
         self.gate: threading.Event | None = None
+        self.seconds, self.clock = 0.0, Clock()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         self.listings += 1
@@ -32,15 +41,8 @@ class Bucket:
             assert self.gate.wait(30)
         if self.down:
             raise StorageUnavailable("down")
+        self.clock.now += self.seconds
         yield from (ObjectInfo(key, 0) for key in self.keys if key.startswith(prefix))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def made(bucket: Bucket, clock: Clock | None = None, max_age: float = 15.0) -> Catalogue:
@@ -93,6 +95,20 @@ def test_an_unknown_reference_is_not_found_after_one_fresh_look(ref: str) -> Non
     with pytest.raises(SessionNotFound):
         catalogue.resolve(SessionRef.parse(ref))
     assert bucket.listings == 2
+
+
+def test_absence_is_remembered_for_a_few_times_what_the_listing_took() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    bucket.seconds, bucket.clock = 4.0, clock
+    catalogue = made(bucket, clock)
+    unknown = [SessionRef.parse(f"ns/raycluster/none{number}") for number in range(20)]
+    for ref in unknown:
+        with pytest.raises(SessionNotFound):
+            catalogue.resolve(ref)
+    assert bucket.listings == 1
+    clock.now += 17
+    bucket.keys.append(f"cluster-metadata/raycluster/ns_none7/{MIDDLE}")
+    assert catalogue.resolve(unknown[7]).session == MIDDLE
 
 
 def test_live_is_never_in_the_bucket_and_not_looked_for_anew() -> None:
