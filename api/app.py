@@ -13,8 +13,9 @@ from starlette.routing import Mount
 
 from api import figures, health
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
-from api.dashboard.app import Dashboard, dashboard_routes
+from api.dashboard.app import Dashboard
 from api.dashboard.logs import routes as logs
+from api.dashboard.routing import DashboardRoutes
 from api.draining import Draining
 from api.errors import add_error_handlers
 from api.live.service import LiveSessions
@@ -79,7 +80,8 @@ def create_app_with(settings: Settings) -> FastAPI:
         title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None, telemetry=_TELEMETRY
     )
     app.state.settings, app.state.draining = settings, draining
-    dashboard = Dashboard(dashboard_routes(module.routes for module in _DASHBOARD), app.state, settings.api)
+    routes = DashboardRoutes(module.routes for module in _DASHBOARD)
+    dashboard = Dashboard(routes, app.state, settings.api)
     # First, as most requests are for it: routes are tried in order.
     app.router.routes.append(
         Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
@@ -91,6 +93,6 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.router.default = dashboard
     add_error_handlers(app)
     ours = [route for router in (health.router, figures.router, sessions.router, pages) for route in router.routes]
-    names = RouteNames(ours, [route for module in _DASHBOARD for route in module.routes])
+    names = RouteNames(ours, routes.routes)
     app.add_middleware(RequestLog, names=names, draining=draining)
     return app

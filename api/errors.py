@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,7 @@ log = structlog.get_logger()
 
 STATUS: dict[type[errors.HistoryError], int] = {
     errors.InvalidReference: 400,
-    errors.NoSessionChosen: 400,
+    errors.NoSessionChosen: 404,
     errors.SessionNotFound: 404,
     errors.ObjectNotFound: 404,
     errors.SessionIsLive: 409,
@@ -44,7 +45,15 @@ def problem(status: int, code: str, detail: str, *, retry_after: float | None = 
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-def history_problem(exc: errors.HistoryError) -> Response:
+def dashboard_problem(status: int, code: str, detail: str, *, retry_after: float | None = None, **more: Any) -> Response:
+    """The same for a route of the Ray dashboard, with the members that Ray's own clients read of every answer.
+
+    Ray: `StateApiClient._make_http_get_request` looks into `result` and shows `msg`, whatever the status.
+    """
+    return problem(status, code, detail, retry_after=retry_after, result=False, msg=detail, data={"result": None}, **more)
+
+
+def history_problem(exc: errors.HistoryError, problem: Callable[..., Response] = problem) -> Response:
     """The answer for a domain error."""
     status = STATUS.get(type(exc), 500)
     if isinstance(exc, errors.LoadFailed):

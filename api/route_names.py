@@ -30,8 +30,11 @@ class RouteNames:
             path = inside[1] or "/"
             if path == "/" or _PAGES.fullmatch(path):
                 return "dashboard pages"
-        for pattern, name in [*([] if inside else self._ours), *self._dashboard]:
+        for pattern, name in [] if inside else self._ours:
             if pattern.fullmatch(path):
+                return name
+        for pattern, name in self._dashboard:
+            if pattern.fullmatch(path.rstrip("/")):
                 return name
         return OTHER
 

@@ -73,4 +73,12 @@ def endpoint_of(key_below_session: str) -> str | None:
     if not key_below_session.startswith(_ENDPOINT):
         return None
     path, query, tail = key_below_session.removeprefix(_ENDPOINT).partition("?")
-    return "/" + path.replace("__", "/") + query + tail
+    return ("/" + path.replace("__", "/")).rstrip("/") + query + tail
+
+
+def stored_endpoint(path: str) -> str:
+    """What `endpoint_of` makes of the key under which the collector stores the answer of a path (with its query string).
+
+    Keys cannot tell `/` from `__`, so a path is looked up by what its key says (KubeRay: `utils.EndpointPathToStorageKey`).
+    """
+    return endpoint_of(_ENDPOINT + path.strip("/").replace("/", "__")) or ""

@@ -45,9 +45,12 @@ def envelope(msg: str, data: bytes | dict[str, Any], *, result: bool = True, sta
     return json_bytes(b'{"result":%b,"msg":%b,"data":%b}' % (_encode(result), _encode(msg), text), status)
 
 
-def server_trouble() -> Response:
-    """What aiohttp, live's web server, answers when a handler fails."""
-    return Response("500 Internal Server Error\n\nServer got itself in trouble", 500, media_type="text/plain")
+def refused(reason: str, status: int = 400) -> Response:
+    """A wrong request, in the shape in which live refuses one.
+
+    Live's handlers fail at many of them: "500 Server got itself in trouble". Ours say what is wrong.
+    """
+    return envelope(reason, {"result": None}, result=False, status=status)
 
 
 def not_found() -> Response:

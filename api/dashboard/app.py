@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api import compression
 from api.dashboard import answers
 from api.dashboard.capture import Answer, Capture, Headers, tagged
-from api.dashboard.routing import DASHBOARD, Routes
+from api.dashboard.routing import DASHBOARD, DashboardRoutes
 from api.dashboard.scope import DashboardScope, is_browser
-from api.errors import history_problem, problem
+from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
-from shared.errors import HistoryError, InvalidReference, SnapshotGone
-from shared.sessions import SessionRef
+from shared.errors import HistoryError, InvalidReference, LoadFailed, SessionNotFound, SnapshotGone
+from shared.sessions import LIVE, SessionRef
 from shared.settings import ApiSettings
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader
@@ -35,6 +34,11 @@ from shared.snapshots.reader import SnapshotReader
 _LARGEST_SHARE = 8
 _LOG_ANSWERS_KEPT = 60
 _READ_METHODS = ("GET", "HEAD")
+# The frontend's question for a token changes nothing.
+_HARMLESS_POST = "/api/authenticate"
+_SHARE_OF_TIMEOUT = 0.9
+# The Jobs API's clients begin with it and take 404 for a Ray that has no Jobs API (Ray: `SubmissionClient._check_connection_and_version`).
+_VERSION = "/api/version"
 _PARTS = ("namespace", "kind", "name", "session")
 # A dashboard asks for one session again and again.
 _reference = lru_cache(maxsize=1024)(SessionRef.of)
@@ -42,19 +46,10 @@ _reference = lru_cache(maxsize=1024)(SessionRef.of)
 _OURS = ("clusters", "sessions", "enter_cluster")
 
 
-def dashboard_routes(modules: Iterable[Routes]) -> Router:
-    """The routes alone; a path that live does not know gets live's answer for it. What they raise is for the caller."""
-
-    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
-        await PlainTextResponse("404: Not Found", 404)(scope, receive, send)
-
-    return Router([route for routes in modules for route in routes], redirect_slashes=False, default=unknown)
-
-
 class Dashboard:
     """The ASGI app. `state` is the outer app's."""
 
-    def __init__(self, routes: ASGIApp, state: Any, settings: ApiSettings) -> None:
+    def __init__(self, routes: DashboardRoutes, state: Any, settings: ApiSettings) -> None:
         self._routes = routes
         self._state = state
         self._settings = settings
@@ -66,7 +61,7 @@ class Dashboard:
         try:
             await self._respond(scope, receive, send)
         except HistoryError as exc:
-            await history_problem(exc)(scope, receive, send)
+            await _problem(exc, scope)(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -77,20 +72,30 @@ class Dashboard:
                 raise InvalidReference("a path may not climb")
             return await problem(404, "not_found", f"there is no {scope['path']}")(scope, receive, send)
         ref = _reference(*(parts[part] for part in _PARTS)) if by_path else reference_of(request.cookies)
+        if not by_path and ref.session != LIVE and not self._routes.may_know(scope["path"]):
+            # Files of a frontend that is served elsewhere, say by a dashboard that proxies to us: not worth a load.
+            return await answers.not_found()(scope, receive, send)
+        changes = scope["method"] not in _READ_METHODS and not scope["path"].endswith(_HARMLESS_POST)
         sessions = cast("Sessions", self._state.sessions)
         cookies: Sequence[tuple[bytes, bytes]] = () if by_path else cookie_headers(ref, self._settings.cookie_age)
         sending = _with_cookies(send, cookies)
         for last in (False, True):
-            entered = await sessions.enter_loaded(ref, self._settings.dashboard_wait)
+            try:
+                entered = await sessions.enter_loaded(ref, 0 if changes else self._wait(request))
+            except LoadFailed:
+                if not changes:
+                    raise
+                return await _ended(scope)(scope, receive, send)
             if entered.cluster is not None:
                 # The proxy wants the path as it was sent, not below a mount.
                 outer = {**scope, "root_path": scope.get("app_root_path", "")}
                 response = await sessions.live.respond(Request(outer, receive), entered.cluster)
                 return await response(outer, receive, sending)
+            if changes:
+                return await _ended(scope)(scope, receive, send)
             if not entered.generation:
                 return await self._still_loading(entered)(scope, receive, send)
             if scope["method"] not in _READ_METHODS:
-                # Everything that changes a cluster; the frontend's own question for a token is a route.
                 return await self._routes({**scope, DASHBOARD: self._scope(entered, is_browser(scope["headers"]))}, receive, sending)
             await sessions.note_use(entered)
             try:
@@ -109,7 +114,18 @@ class Dashboard:
 
     def _still_loading(self, entered: Entered) -> Response:
         assert entered.session is not None  # noqa: S101
-        return problem(503, "loading", "the session is being loaded: ask again", retry_after=2, location=f"/sessions/{entered.session.ref}")
+        ref = entered.session.ref
+        detail = f"session {ref} is being loaded: ask again in a moment"
+        return dashboard_problem(503, "loading", detail, retry_after=2, location=f"/sessions/{ref}")
+
+    def _wait(self, request: Request) -> float:
+        """Seconds to wait for a load: a little less than the client's own `timeout`, so that it gets our answer and not its error."""
+        given = request.query_params.get("timeout") if b"timeout=" in request.scope["query_string"] else None
+        try:
+            seconds = self._settings.dashboard_wait if given is None else float(given) * _SHARE_OF_TIMEOUT
+        except ValueError:
+            seconds = 0.0  # the route says what is wrong with it
+        return min(self._settings.dashboard_wait, seconds) if seconds > 0 else 0.0
 
     async def _answer(self, entered: Entered, request: Request, send: Send) -> None:
         assert entered.session is not None  # noqa: S101
@@ -148,6 +164,20 @@ class Dashboard:
                 raise RuntimeError("too late for another answer: this one is cut off") from exc
             raise
         return await capture.finish()
+
+
+def _problem(exc: HistoryError, scope: Scope) -> Response:
+    if isinstance(exc, SessionNotFound) and scope["path"].rstrip("/").endswith(_VERSION):
+        return dashboard_problem(410, exc.code, str(exc))
+    return history_problem(exc, dashboard_problem)
+
+
+def _ended(scope: Scope) -> Response:
+    """Whatever would change a cluster."""
+    detail = f"{scope['method']} {scope['path']}: the session has ended; it can be read, but nothing can be changed in it any more"
+    answer = dashboard_problem(405, "session_ended", detail)
+    answer.headers["Allow"] = ", ".join(_READ_METHODS)
+    return answer
 
 
 def _header(headers: Headers, name: bytes) -> bytes:

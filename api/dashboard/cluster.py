@@ -61,12 +61,12 @@ async def show_cluster_status(request: Request, scope: DashboardScope) -> Respon
 
 @routes.get("/api/grafana_health")
 async def show_grafana_health(_request: Request, _scope: DashboardScope) -> Response:
-    return answers.envelope("Grafana healthcheck failed", {"exception": _NO_METRICS}, result=False, status=500)
+    return answers.envelope("Grafana healthcheck failed", {"exception": _NO_METRICS}, result=False, status=501)
 
 
 @routes.get("/api/prometheus_health")
 async def show_prometheus_health(_request: Request, _scope: DashboardScope) -> Response:
-    return answers.envelope("prometheus healthcheck failed.", {"reason": _NO_METRICS}, result=False, status=500)
+    return answers.envelope("prometheus healthcheck failed.", {"reason": _NO_METRICS}, result=False, status=501)
 
 
 @routes.get("/api/authentication_mode")

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.list_options import UnansweredByLive, given_filters, split_filters
+from api.dashboard.list_options import given_filters, split_filters
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NEVER_STORED, partial_failure
+from api.dashboard.stored import stored_answer
 from shared.ray.columns import ACTORS
 from shared.snapshots.filters import BadFilter
 from shared.snapshots.format import Meta
@@ -26,8 +27,8 @@ async def summarize_actors(request: Request, scope: DashboardScope) -> Response:
     """How many actors of each class are in which state."""
     try:
         source, others = split_filters(ACTORS, given_filters(request.query_params))
-    except (BadFilter, UnansweredByLive):
-        return answers.server_trouble()
+    except BadFilter as exc:
+        return answers.refused(str(exc))
     meta = await scope.snapshot.meta()
     counts = await scope.snapshot.table("actors").column_counts(("class_name", "state"), (*source, *others))
     summary: dict[str, Any] = {}
@@ -45,7 +46,9 @@ async def summarize_actors(request: Request, scope: DashboardScope) -> Response:
 
 @routes.get("/api/v0/objects/summarize")
 async def summarize_objects(_request: Request, scope: DashboardScope) -> Response:
-    """Nothing, and why: references lived in processes that are gone."""
+    """As the collector stored it; else nothing, and why: references lived in processes that are gone."""
+    if body := await stored_answer(scope, "/api/v0/objects/summarize"):
+        return answers.json_bytes(body)
     empty = {"summary": {}, "total_objects": 0, "total_size_mb": 0, "callsite_enabled": True, "summary_by": "callsite"}
     totals = {"total": 0, "num_after_truncation": 0, "num_filtered": 0}
     return _answer(empty, totals, await scope.snapshot.meta(), [NEVER_STORED.format(name="objects")])

@@ -34,7 +34,7 @@ class _Job(msgspec.Struct):
 _decode_job = msgspec.json.Decoder(_Job).decode
 
 
-@routes.get("/api/jobs/")
+@routes.get("/api/jobs")
 async def list_jobs(_request: Request, scope: DashboardScope) -> Response:
     page = await scope.snapshot.table("jobs").select(limit=_ALL, detail=True, browser=scope.browser)
     return answers.json_bytes(b"[" + b",".join(page.rows) + b"]")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.datastructures import QueryParams
 
 from shared.ray.columns import Resource
+from shared.ray.ids import to_hex
 from shared.snapshots.filters import BadFilter, Filter, make_filter, to_bool
 
 DEFAULT_LIMIT = 100
@@ -16,10 +17,9 @@ MAX_LIMIT = 10_000
 # The hex digits of the ids that live decodes before it filters by them.
 _HEX = re.compile("[0-9a-fA-F]*")
 _ID_DIGITS: Mapping[str, int] = {"job_id": 8, "actor_id": 32, "task_id": 48}
-
-
-class UnansweredByLive(Exception):
-    """A query for which live's handler fails: 500, "Server got itself in trouble"."""
+_ID_BYTES: Mapping[str, int] = {
+    "job_id": 4, "actor_id": 16, "placement_group_id": 18, "task_id": 24, "parent_task_id": 24, "node_id": 28, "worker_id": 28,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class ListOptions:
 
 
 def list_options(resource: Resource, query: QueryParams) -> ListOptions:
-    """Raises BadFilter (live: 400) and UnansweredByLive (live: 500)."""
-    limit = _int(query.get("limit", str(DEFAULT_LIMIT)))
+    """Raises BadFilter."""
+    limit = _int("limit", query.get("limit", str(DEFAULT_LIMIT)))
     if limit > MAX_LIMIT:
         raise BadFilter(
             f"Given limit {limit} exceeds the supported limit {MAX_LIMIT}. Use a lower limit, or set the "
             "`RAY_MAX_LIMIT_FROM_API_SERVER` environment variable to a larger value."
         )
     if limit < 0:
-        raise BadFilter("Stop argument for islice() must be None or an integer: 0 <= x <= sys.maxsize.")
-    _int(query.get("timeout", "30"))
+        raise BadFilter(f"limit={limit} is less than nothing")
+    _int("timeout", query.get("timeout", "30"))
     given = given_filters(query)
     detail = to_bool(query.get("detail", "false"))
     exclude_driver = to_bool(query.get("exclude_driver", "true"))
@@ -52,17 +52,18 @@ def list_options(resource: Resource, query: QueryParams) -> ListOptions:
 
 
 def given_filters(query: QueryParams) -> list[tuple[str, str, str]]:
-    """(key, predicate, value) of every filter."""
-    keys, values = query.getlist("filter_keys"), query.getlist("filter_values")
-    if len(keys) != len(values):
-        raise UnansweredByLive("filter_keys and filter_values differ in number")
-    return list(zip(keys, query.getlist("filter_predicates"), values, strict=False))
+    """(key, predicate, value) of every filter. Raises BadFilter."""
+    keys, predicates, values = (query.getlist(f"filter_{part}") for part in ("keys", "predicates", "values"))
+    if not len(keys) == len(predicates) == len(values):
+        raise BadFilter("filter_keys, filter_predicates and filter_values must be given equally often")
+    return list(zip(keys, predicates, values, strict=True))
 
 
 def split_filters(resource: Resource, given: list[tuple[str, str, str]]) -> tuple[tuple[Filter, ...], tuple[Filter, ...]]:
     """Filters that live applies at the source, and the others."""
     source, others = [], []
-    for key, predicate, value in given:
+    for key, predicate, text in given:
+        value = _spelled_as_rows_do(key, text)
         made = make_filter(resource, key, predicate, value)
         if key in resource.source_filters:
             if resource.name == "tasks":
@@ -71,6 +72,19 @@ def split_filters(resource: Resource, given: list[tuple[str, str, str]]) -> tupl
         else:
             others.append(made)
     return tuple(source), tuple(others)
+
+
+def _spelled_as_rows_do(key: str, text: str) -> str:
+    """Events in the bucket write ids in base64: who copies one from there finds it, too."""
+    size = _ID_BYTES.get(key.lower())
+    if size is None or len(text) == 2 * size:
+        return text
+    try:
+        # An unescaped `+` of a query string is a blank.
+        found = to_hex(text.replace(" ", "+"))
+    except ValueError:
+        return text
+    return found if len(found) == 2 * size else text
 
 
 def _check_id(key: str, value: str) -> None:
@@ -87,8 +101,8 @@ def _check_id(key: str, value: str) -> None:
         raise BadFilter(f"ID string needs to have length {digits // 2}, got {size}")
 
 
-def _int(text: str) -> int:
+def _int(name: str, text: str) -> int:
     try:
         return int(text)
-    except ValueError as exc:
-        raise BadFilter(str(exc)) from None
+    except ValueError:
+        raise BadFilter(f"{name}={text[:80]!r} is no whole number") from None

@@ -1,4 +1,4 @@
-"""Routes of the dashboard, a list of them for each module that answers some.
+"""Routes of the dashboard: a list of them for each module that answers some, and all of them as one app.
 
 Plain Starlette: what FastAPI would add for each request (checked parameters, dependencies) takes as long as ten answers, and live has its
 own ideas of what is wrong with a parameter.
@@ -6,13 +6,15 @@ own ideas of what is wrong with a parameter.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Scope, Send
 
+from api.dashboard import answers
 from api.dashboard.scope import DashboardScope
 
 Endpoint = Callable[[Request, DashboardScope], Awaitable[Response]]
@@ -38,3 +40,33 @@ class Routes(list[BaseRoute]):
             return endpoint
 
         return register
+
+
+class DashboardRoutes:
+    """All routes as an ASGI app. What a route raises is for the caller; a path that live does not know gets live's answer for it.
+
+    A `/` at the end of a path means nothing, as with KubeRay's server.
+    """
+
+    def __init__(self, modules: Iterable[Routes]) -> None:
+        self.routes = [route for routes in modules for route in routes]
+        self._router = Router(self.routes, redirect_slashes=False, default=_unknown)
+        self._beginnings = {beginning(route.path) for route in self.routes if isinstance(route, Route)}
+
+    def may_know(self, path: str) -> bool:
+        """False: no route begins like this path. Cheaper than trying them all."""
+        return beginning(path) in self._beginnings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"].rstrip("/")}
+        await self._router(scope, receive, send)
+
+
+def beginning(path: str) -> str:
+    """The first segment of a path."""
+    return path.split("/", 2)[1] if "/" in path else ""
+
+
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    await answers.not_found()(scope, receive, send)

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.list_options import ListOptions, UnansweredByLive, list_options
+from api.dashboard.list_options import ListOptions, list_options
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
+from api.dashboard.stored import stored_page
 from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
 from shared.snapshots.filters import BadFilter, make_filter
 from shared.snapshots.format import Meta
@@ -52,12 +53,7 @@ async def list_placement_groups(request: Request, scope: DashboardScope) -> Resp
 
 @routes.get("/api/v0/jobs")
 async def list_jobs(request: Request, scope: DashboardScope) -> Response:
-    """Live does not catch what is wrong with a query for jobs: its handler fails."""
-    try:
-        options = list_options(JOBS, request.query_params)
-    except (BadFilter, UnansweredByLive):
-        return answers.server_trouble()
-    return await _answer(JOBS, options, scope)
+    return await _list(JOBS, request, scope)
 
 
 @routes.get("/api/v0/objects")
@@ -80,14 +76,14 @@ async def _list(resource: Resource, request: Request, scope: DashboardScope) -> 
     try:
         return await _answer(resource, list_options(resource, request.query_params), scope)
     except BadFilter as exc:
-        return answers.json_bytes(_encode({"result": False, "msg": str(exc), "data": {"result": None}}), status=400)
-    except UnansweredByLive:
-        return answers.server_trouble()
+        return answers.refused(str(exc))
 
 
 async def _answer(resource: Resource, options: ListOptions, scope: DashboardScope) -> Response:
     meta = await scope.snapshot.meta()
     if resource.name not in meta.tables:
+        if page := await stored_page(scope, f"/api/v0/{resource.name}", options):
+            return answers.json_pieces(list_body(page, page.total, meta, None))
         return answers.json_pieces(list_body(Page(0, 0, []), 0, meta, [NEVER_STORED.format(name=resource.name.replace("_", " "))]))
     source = options.source
     if resource is TASKS and options.exclude_driver:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.list_options import MAX_LIMIT, UnansweredByLive, given_filters, split_filters
+from api.dashboard.list_options import MAX_LIMIT, given_filters, split_filters
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NOT_DRIVER, partial_failure
@@ -18,6 +18,7 @@ from shared.snapshots.filters import BadFilter, Filter
 
 routes = Routes()
 _encode = msgspec.json.encode
+_BY = ("func_name", "task_name", "lineage")
 _TRUNCATED = "There is missing data in this aggregation. Only the first {shown} of {found} tasks are in it: filter by job to see all."
 
 
@@ -47,13 +48,13 @@ _decode_actor = msgspec.json.Decoder(_Actor).decode
 @routes.get("/api/v0/tasks/summarize")
 async def summarize_tasks(request: Request, scope: DashboardScope) -> Response:
     by = request.query_params.get("summary_by") or "func_name"
-    if by not in ("func_name", "task_name", "lineage"):
-        return answers.server_trouble()
+    if by not in _BY:
+        return answers.refused(f"summary_by={by!r} is none of {', '.join(_BY)}")
     try:
         given = given_filters(request.query_params)
         source, others = split_filters(TASKS, given)
-    except (BadFilter, UnansweredByLive):
-        return answers.server_trouble()
+    except BadFilter as exc:
+        return answers.refused(str(exc))
     source = (NOT_DRIVER, *source)
     job = given[0][2].lower() if len(given) == 1 and given[0][:2] == ("job_id", "=") else None
     stored = await _stored(scope, "lineage" if by == "lineage" else "function", job) if job or not given else []

@@ -73,8 +73,8 @@ async def tasks_timeline(request: Request, scope: DashboardScope) -> Response:
     job_id = request.query_params.get("job_id")
     try:
         source, _ = split_filters(TASKS, [("job_id", "=", job_id)] if job_id else [])
-    except BadFilter:
-        return answers.server_trouble()
+    except BadFilter as exc:
+        return answers.refused(f"job_id: {exc}")
     page = await scope.snapshot.table("tasks").select(source=(NOT_DRIVER, *source), limit=MAX_LIMIT, detail=True)
     headers = {}
     if request.query_params.get("download") == "1":

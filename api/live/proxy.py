@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.errors import problem
+from api.errors import dashboard_problem as problem
 from api.live.headers import to_client, to_head
 from shared.errors import KubernetesUnavailable
 from shared.live.asking import WAITING_THREADS

@@ -12,9 +12,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from api.dashboard.app import dashboard_routes
 from api.dashboard.logs.routes import routes
-from api.dashboard.routing import DASHBOARD
+from api.dashboard.routing import DASHBOARD, DashboardRoutes
 from shared.errors import StorageUnavailable
 from shared.sessions import Session
 from shared.storage.local import LocalStorage
@@ -28,7 +27,6 @@ WORKER, OTHER_WORKER = "77" * 28, "88" * 28
 JOB = "03000000"
 TASK, ACTOR_TASK, UNPLACED, RUNNING = ("ab" * 20 + JOB, "cd" * 20 + JOB, "ef" * 20 + JOB, "01" * 20 + JOB)
 ACTOR, PENDING, INIT_FAILED = ("ac" * 12 + JOB, "ad" * 12 + JOB, "ae" * 12 + JOB)
-TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
 
 
 def _log_info(worker: str, start: int, end: int | None) -> dict[str, Any]:
@@ -113,7 +111,7 @@ def storage(tmp_path: Path) -> _Storage:
 
 @pytest.fixture
 async def client(storage: _Storage) -> AsyncIterator[httpx.AsyncClient]:
-    app = dashboard_routes([routes])
+    app = DashboardRoutes([routes])
     within = SimpleNamespace(session=SESSION, snapshot=MemorySnapshot(TABLES), storage=storage, browser=False)
 
     async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,15 +199,32 @@ async def test_without_lines_the_last_thousand_come(client: httpx.AsyncClient) -
 )
 async def test_what_is_not_there_has_live_s_error(client: httpx.AsyncClient, query: str, said: str) -> None:
     answer = await _file(client, query)
-    assert answer.status_code == 500
+    assert answer.status_code == (400 if "digit" in said or said.startswith(("Odd", "ID string")) else 404)
     assert answer.text.startswith(said)
     assert answer.headers["content-type"].startswith("text/plain")
 
 
-@pytest.mark.parametrize("query", ["", f"node_id={HEAD}", "filename=raylet.out", f"node_id={HEAD}&filename=raylet.out&lines=abc"])
-async def test_a_wrong_request_is_live_s_trouble(client: httpx.AsyncClient, query: str) -> None:
-    answer = await _file(client, query)
-    assert (answer.status_code, answer.text) == (500, TROUBLE)
+@pytest.mark.parametrize(
+    ("query", "media_type", "said"),
+    [
+        ("", "file", "which node?"),
+        (f"node_id={HEAD}", "file", "which log?"),
+        ("filename=raylet.out", "file", "which node?"),
+        (f"node_id={HEAD}&node_ip=10.0.0.1&filename=raylet.out", "file", "node_id and node_ip are both given"),
+        (f"node_id={HEAD}&filename=raylet.out&lines=abc", "file", "lines='abc' is no whole number"),
+        (f"node_id={HEAD}&filename=raylet.out&timeout=", "file", "timeout='' is no whole number"),
+        (f"node_id={HEAD}&pid=1x", "file", "pid='1x' is no whole number"),
+        (f"task_id={TASK}&attempt_number=first", "file", "attempt_number='first' is no whole number"),
+        (f"task_id={TASK}&suffix=log", "file", "suffix='log' is none of out, err"),
+        (f"node_id={HEAD}&filename=raylet.out&interval=1", "file", "interval belongs to a stream"),
+        (f"node_id={HEAD}&filename=raylet.out&interval=soon", "stream", "interval='soon' is no number"),
+        (f"node_id={HEAD}&filename=raylet.out", "tail", "'tail' is no kind of log: ask for file or stream"),
+    ],
+)
+async def test_a_wrong_request_is_told_what_is_wrong(client: httpx.AsyncClient, query: str, media_type: str, said: str) -> None:
+    answer = await _file(client, query, media_type)
+    assert answer.status_code == 400
+    assert answer.text.startswith(said)
 
 
 async def test_the_download_s_name_cannot_end_the_header(client: httpx.AsyncClient) -> None:
@@ -218,7 +233,7 @@ async def test_the_download_s_name_cannot_end_the_header(client: httpx.AsyncClie
     assert (await _file(client, query + "%22;%20x=%22")).headers["content-disposition"] == 'attachment; filename="\\"; x=\\""'
     euro = await _file(client, query + "%E2%82%AC.txt")
     assert (b"content-disposition", 'attachment; filename="€.txt"'.encode()) in euro.headers.raw
-    assert (await _file(client, query + "a%0d%0aX-Evil:%201")).status_code == 500
+    assert (await _file(client, query + "a%0d%0aX-Evil:%201")).status_code == 400
 
 
 async def test_a_listing_has_live_s_categories(client: httpx.AsyncClient) -> None:
@@ -256,11 +271,20 @@ async def test_a_listing_of_nothing_says_why(client: httpx.AsyncClient, query: s
 
 
 @pytest.mark.parametrize(
-    "query", [f"node_id={NEVER}", "node_id=zz", f"node_id={HEAD}&glob=../*", f"node_id={HEAD}&glob=", f"node_id={HEAD}&timeout=x"]
+    ("query", "status", "said"),
+    [
+        (f"node_id={NEVER}", 404, f"there is no node {NEVER} in this session"),
+        ("node_id=zz", 400, "Non-hexadecimal digit found"),
+        (f"node_id={HEAD}&glob=../*", 400, "glob='../*': expected a pattern"),
+        (f"node_id={HEAD}&glob=", 400, "glob='': expected a pattern"),
+        (f"node_id={HEAD}&timeout=x", 400, "timeout='x' is no whole number"),
+    ],
 )
-async def test_a_listing_that_live_fails_for(client: httpx.AsyncClient, query: str) -> None:
+async def test_a_listing_that_live_fails_for_says_why(client: httpx.AsyncClient, query: str, status: int, said: str) -> None:
     answer = await client.get(f"/api/v0/logs?{query}")
-    assert (answer.status_code, answer.text) == (500, TROUBLE)
+    assert answer.status_code == status
+    assert answer.json()["result"] is False
+    assert answer.json()["msg"].startswith(said)
 
 
 async def test_a_node_is_listed_once_for_a_while(client: httpx.AsyncClient, storage: _Storage) -> None:

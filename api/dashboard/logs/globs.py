@@ -15,7 +15,7 @@ Part = re.Pattern[str] | None
 
 
 class BadGlob(ValueError):
-    """A pattern for which live's agent fails: empty, absolute, or leading out of the logs."""
+    """A pattern for which live's agent fails: empty, absolute, or leading out of the logs. The message says so."""
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
@@ -28,7 +28,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     """`*`, `?`, `[seq]`, `[!seq]` within one part of a path; `**` as a whole part: any number of them; a final `/`: directories."""
     given = [part for part in pattern.split("/") if part not in ("", ".")]
     if not given or pattern.startswith("/") or ".." in given or len(pattern) > _MAX_PATTERN or "\0" in pattern:
-        raise BadGlob(pattern)
+        raise BadGlob(f"glob={pattern[:80]!r}: expected a pattern of names below the logs, such as *.out or **/worker-*")
     parts: list[Part] = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in given]
     only_directories = pattern.endswith("/")
 

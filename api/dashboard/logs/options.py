@@ -13,7 +13,7 @@ _SUFFIXES = ("out", "err")
 
 
 class BadOptions(ValueError):
-    """A request for which live's handler fails before it looks for a log: 500, "Server got itself in trouble"."""
+    """A request that names no log, or names it wrongly. The message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,14 @@ def log_options(media_type: str, query: QueryParams) -> LogOptions:
 
     Unlike live, a `submission_id` needs no node: a job's driver log is found by it alone (live's own error there is a fault of Ray).
     """
-    _int(query.get("timeout", "30"))
+    if media_type not in _MEDIA_TYPES:
+        raise BadOptions(f"{media_type!r} is no kind of log: ask for {' or '.join(_MEDIA_TYPES)}")
     interval = query.get("interval")
-    if media_type not in _MEDIA_TYPES or (interval is not None and (media_type == "file" or not _is_number(interval))):
-        raise BadOptions(media_type)
+    if interval is not None and media_type == "file":
+        raise BadOptions("interval belongs to a stream, not to a file")
+    if interval is not None and not _is_number(interval):
+        raise BadOptions(f"interval={interval!r} is no number of seconds")
+    whole_number("timeout", query.get("timeout", "30"))
     options = LogOptions(
         node_id=query.get("node_id"),
         node_ip=query.get("node_ip"),
@@ -50,27 +54,32 @@ def log_options(media_type: str, query: QueryParams) -> LogOptions:
         download_filename=query.get("download_filename", DEFAULT_DOWNLOAD_FILENAME),
         actor_id=query.get("actor_id"),
         task_id=query.get("task_id"),
-        attempt_number=_int(query.get("attempt_number", "0")),
-        pid=None if (pid := query.get("pid")) is None else _int(pid),
+        attempt_number=whole_number("attempt_number", query.get("attempt_number", "0")),
+        pid=None if (pid := query.get("pid")) is None else whole_number("pid", pid),
         submission_id=query.get("submission_id"),
         # Live's agent takes 0 for "not given".
-        lines=_int(query.get("lines", str(DEFAULT_LINES))) or DEFAULT_LINES,
+        lines=whole_number("lines", query.get("lines", str(DEFAULT_LINES))) or DEFAULT_LINES,
         suffix=query.get("suffix", "out"),
         filter_ansi_code=query.get("filter_ansi_code", "").lower() == "true",
     )
     by_entity = options.actor_id or options.task_id or options.submission_id
-    if (options.node_id and options.node_ip) or not (options.node_id or options.node_ip or by_entity):
-        raise BadOptions("exactly one of node_id and node_ip")
-    if not (by_entity or options.pid or options.filename) or options.suffix not in _SUFFIXES:
-        raise BadOptions("none of actor_id, task_id, pid, submission_id or filename")
+    if options.node_id and options.node_ip:
+        raise BadOptions("node_id and node_ip are both given: give one of them")
+    if not (options.node_id or options.node_ip or by_entity):
+        raise BadOptions("which node? Give node_id or node_ip, or one of task_id, actor_id and submission_id")
+    if not (by_entity or options.pid or options.filename):
+        raise BadOptions("which log? Give one of filename, task_id, actor_id, pid and submission_id")
+    if options.suffix not in _SUFFIXES:
+        raise BadOptions(f"suffix={options.suffix!r} is none of {', '.join(_SUFFIXES)}")
     return options
 
 
-def _int(text: str) -> int:
+def whole_number(name: str, text: str) -> int:
+    """Raises BadOptions."""
     try:
         return int(text)
     except ValueError:
-        raise BadOptions(text) from None
+        raise BadOptions(f"{name}={text[:80]!r} is no whole number") from None
 
 
 def _is_number(text: str) -> bool:

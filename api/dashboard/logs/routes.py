@@ -1,4 +1,7 @@
-"""The two routes of logs, with live's answers and errors (Ray: `StateHead.list_logs`, `StateHead.get_logs`)."""
+"""The two routes of logs, with live's answers and messages (Ray: `StateHead.list_logs`, `StateHead.get_logs`).
+
+Live answers 500 for every log that is not there, and fails without a reason at most wrong requests: 404 and 400 here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from api.dashboard.logs.content import content
 from api.dashboard.logs.globs import BadGlob, matching
 from api.dashboard.logs.names import categories
 from api.dashboard.logs.nodes import BadId, checked_node, is_node, log_names, node_of_ip
-from api.dashboard.logs.options import BadOptions, log_options
+from api.dashboard.logs.options import BadOptions, log_options, whole_number
 from api.dashboard.logs.resolve import LogNotFound, resolve
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
@@ -28,23 +31,20 @@ async def list_logs(request: Request, scope: DashboardScope) -> Response:
     """Names of one node's log files by component: `{component: [name]}`; directories end in `/`."""
     query = request.query_params
     node_id, node_ip = query.get("node_id"), query.get("node_ip")
-    try:
-        int(query.get("timeout", "30"))
-    except ValueError:
-        return answers.server_trouble()
     if not node_id and not node_ip:
-        return _refused(400, "Both node id and node ip are not provided. Please provide at least one of them.")
+        return answers.refused("Both node id and node ip are not provided. Please provide at least one of them.")
     if not node_id:
         node_id = await node_of_ip(scope, node_ip or "")
         if node_id is None:
-            return _refused(404, f"Cannot find matching node_id for a given node ip {node_ip}")
+            return answers.refused(f"Cannot find matching node_id for a given node ip {node_ip}", 404)
     try:
+        whole_number("timeout", query.get("timeout", "30"))
         node_id = checked_node(node_id)
         found = await _matching(scope, node_id, query.get("glob", "*"))
-    except (BadId, BadGlob):
-        return answers.server_trouble()
+    except (BadOptions, BadId, BadGlob) as exc:
+        return answers.refused(str(exc))
     if not found and not await is_node(scope, node_id):
-        return answers.server_trouble()
+        return answers.refused(f"there is no node {node_id} in this session", 404)
     return answers.envelope("", {"result": categories(found)})
 
 
@@ -54,9 +54,6 @@ async def get_log(request: Request, scope: DashboardScope) -> Response:
     media_type = request.path_params["media_type"]
     try:
         options = log_options(media_type, request.query_params)
-    except BadOptions:
-        return answers.server_trouble()
-    try:
         disposition = _disposition(options.download_filename)
         file = await resolve(scope, options)
         headers = {"Content-Disposition": disposition}
@@ -65,8 +62,10 @@ async def get_log(request: Request, scope: DashboardScope) -> Response:
         chunks = content(scope.storage, file, options.lines, strip_ansi=options.filter_ansi_code)
         # Whatever is wrong shows at the first chunk, while the status can still say so.
         first = await anyio.to_thread.run_sync(next, chunks, b"")
-    except (LogNotFound, BadId, ObjectNotFound) as exc:
-        return PlainTextResponse(str(exc), 500)
+    except (BadOptions, BadId) as exc:
+        return PlainTextResponse(str(exc), 400)
+    except (LogNotFound, ObjectNotFound) as exc:
+        return PlainTextResponse(str(exc), 404)
     return StreamingResponse(_sent(first, chunks), media_type="text/plain", headers=headers)
 
 
@@ -85,14 +84,8 @@ async def _sent(first: bytes, rest: Generator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _disposition(filename: str) -> str:
-    """Live writes the name as it is given. Raises LogNotFound for one that would end the header."""
+    """Live writes the name as it is given. Raises BadOptions for one that would end the header."""
     if any(character < " " or character == "\x7f" for character in filename):
-        raise LogNotFound(
-            "Newline or carriage return character detected in HTTP status message or header. This is a potential security issue."
-        )
+        raise BadOptions("download_filename holds a control character, which no header may")
     escaped = filename.replace("\\", "\\\\").replace('"', '\\"')
     return f'attachment; filename="{escaped}"'.encode(errors="replace").decode("latin-1")
-
-
-def _refused(status: int, message: str) -> Response:
-    return answers.envelope(message, {"result": None}, result=False, status=status)
