@@ -96,6 +96,11 @@ class ApiSettings(_Concern):
     )
     shutdown_grace: Seconds = Field(8.0, description="Seconds that open requests may take to end once the port is closed.")
     wait_limit: float = Field(30.0, ge=0, le=30, description="Longest `Prefer: wait` in seconds.")
+    enter_wait: float = Field(
+        0.0,
+        ge=0,
+        description="KubeRay's way: seconds that /enter_cluster holds its answer until a load ends, then 503; 0: 202 at once.",
+    )
     dashboard_wait: float = Field(10.0, ge=0, description="How long a dashboard route waits for a load before it answers 503, in seconds.")
     block_cache: Bytes = Field(256 * _MIB, description="Bytes of unpacked snapshot blocks and answers that one API process keeps.")
     dashboard_dir: str = Field("", description="A build of the Ray dashboard's frontend to serve under each session.")

@@ -6,14 +6,16 @@ Only what the frontend is made of is answered here; everything else, and all of 
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.pages.files import built, has_build, own
-from api.pages.navigation import by_accept, is_navigation, record_of
+from api.pages.navigation import by_accept, is_navigation, record_of, send_on
+from shared.sessions import LATEST
 from shared.settings import ApiSettings
 
 _PREFIXES = ("static/", "speedscope-")
@@ -52,10 +54,12 @@ class Frontend:
         record, status = await record_of(self._state.sessions, request.path_params)
         state = record.get("state")
         browsing = is_navigation(request)
+        if status == 200 and browsing and request.path_params["session"] == LATEST:
+            return send_on(request, f"../../{quote(record['session']['session'])}/dashboard/")
         if state == "live" or (status != 200 and not browsing):
             return None
         if state != "loaded" and browsing:
-            return RedirectResponse("../", 303, {"Vary": "Accept", "Cache-Control": "no-store"})
+            return send_on(request, "../")
         if has_build(self._directory):
             return by_accept(await built(request, self._directory, "index.html"))
         return by_accept(await own(request, "no-dashboard.html"))

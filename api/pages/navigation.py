@@ -1,15 +1,26 @@
-"""Who asks for a page, and how the session that it is about stands."""
+"""Who asks for a page, how the session that it is about stands, and how to send a browser on."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from shared.errors import HistoryError, InvalidReference, SessionNotFound
 from shared.sessions import SessionRef
+
+_SAFE = "/:?#[]@!$&'()*+,;=%-._~"
+_GO_ON = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Ray History Server</title><script type="module" src="{root}pages/go-on.js"></script></head>
+<body><p><a id="on" href="{address}">Go on</a></p></body>
+</html>
+"""
+_GO_ON_POLICY = "default-src 'none'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
 class LoadStatuses(Protocol):
@@ -37,7 +48,32 @@ def is_navigation(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
+def by_ray_dashboard(request: Request) -> bool:
+    """Does a Ray dashboard pass this on (`ray start --head --proxy-server-url`)?
+
+    It gives every request a content type, which no client gives a GET (Ray: `HttpServerDashboardHead.proxy_server_middleware`).
+    """
+    return request.method in ("GET", "HEAD") and request.headers.get("content-type") == "application/json"
+
+
 def by_accept(response: Response) -> Response:
     """An answer that caches keep apart by who asked."""
     response.headers["Vary"] = "Accept"
     return response
+
+
+def send_on(request: Request, address: str, status: int = 303) -> Response:
+    """A redirect. Ray's dashboard would follow it itself and lose its cookies: its browser gets a page that goes on instead."""
+    headers = {"Vary": "Accept, Content-Type", "Cache-Control": "no-store"}
+    if not (by_ray_dashboard(request) and is_navigation(request)):
+        return RedirectResponse(address, status, headers)
+    root = "../" * (request.scope["path"].count("/") - 1)
+    page = _GO_ON.format(address=html.escape(quote(address, safe=_SAFE)), root=root)
+    return Response(page, 200, {**headers, "Content-Security-Policy": _GO_ON_POLICY}, "text/html")
+
+
+def same_site(path: str) -> str:
+    """A path of this site to send a browser on to. Raises InvalidReference for what a browser could take for another site."""
+    if not path.startswith("/") or path.startswith("//") or "\\" in path or any(c <= " " or c == "\x7f" for c in path):
+        raise InvalidReference(f"redirect={path[:80]!r} is no path of this site")
+    return path

@@ -8,10 +8,12 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import HTTPException
 from fastapi.responses import RedirectResponse
 
 from api.pages.files import own
-from api.pages.navigation import by_accept, is_navigation, record_of
+from api.pages.navigation import by_accept, by_ray_dashboard, is_navigation, record_of, send_on
+from shared.sessions import LATEST
 
 router = APIRouter(include_in_schema=False)
 
@@ -21,6 +23,15 @@ _READ = ["GET", "HEAD"]
 
 @router.api_route("/", methods=_READ)
 async def sessions_page(request: Request) -> Response:
+    """A Ray dashboard that proxies to us has a page of its own there, and serves it where we have none."""
+    if by_ray_dashboard(request):
+        raise HTTPException(404)
+    return await own(request, "sessions.html")
+
+
+@router.api_route("/select_cluster", methods=_READ)
+async def select_cluster(request: Request) -> Response:
+    """The same page under KubeRay's name: what is chosen there opens at `/#/overview`."""
     return await own(request, "sessions.html")
 
 
@@ -31,6 +42,8 @@ async def own_file(request: Request, file: str) -> Response:
 
 @router.api_route("/favicon.ico", methods=_READ)
 async def favicon(request: Request) -> Response:
+    if by_ray_dashboard(request):
+        raise HTTPException(404)
     return await own(request, "favicon.svg")
 
 
@@ -39,11 +52,15 @@ async def session_page(request: Request) -> Response:
     """The loading page, for browsers; it tells of what is wrong with the session, too. Others are sent to the load status."""
     if not is_navigation(request):
         return RedirectResponse(f"../{quote(request.path_params['session'])}", 307, {"Vary": "Accept"})
-    _, status = await record_of(request.app.state.sessions, request.path_params)
+    record, status = await record_of(request.app.state.sessions, request.path_params)
+    if status == 200 and request.path_params["session"] == LATEST:
+        # A shared address must not change its meaning.
+        query = f"?{request.url.query}" if request.url.query else ""
+        return send_on(request, f"../{quote(record['session']['session'])}/{query}")
     return by_accept(await own(request, "session.html", status))
 
 
 @router.api_route(_SESSION + "/dashboard", methods=_READ)
-async def dashboard_without_slash() -> Response:
+async def dashboard_without_slash(request: Request) -> Response:
     """The frontend's addresses are relative to the one with it."""
-    return RedirectResponse("dashboard/", 307)
+    return send_on(request, "dashboard/", 307)

@@ -11,8 +11,11 @@ from typing import Any
 from shared.errors import InvalidReference
 from shared.live.port import LiveCluster
 from shared.sessions import KINDS, LIVE, Session, SessionRef
+from shared.store.load_status import ListedState
 
 STATES = ("absent", "queued", "loading", "loaded", "failed", "live")
+# Words for some of the loaded ones, which a list can be asked for, too.
+WANTING = ("partial", "empty")
 
 
 def cluster_rows(live: Sequence[LiveCluster], stored: Sequence[Session]) -> list[dict[str, Any]]:
@@ -32,9 +35,19 @@ def _cluster_row(namespace: str, cluster: str, session: str, created: datetime, 
     return row | {"ownerKind": kind, "ownerName": owner} if kind and owner else row
 
 
-def session_row(session: Session, state: str) -> dict[str, Any]:
-    """One row of `/sessions`."""
-    return _session_row(session.ref, session.cluster, session.created, state)
+def session_row(session: Session) -> dict[str, Any]:
+    """One row of `/sessions`, its state still to come."""
+    return _session_row(session.ref, session.cluster, session.created, "")
+
+
+def fill_state(row: dict[str, Any], found: ListedState) -> None:
+    """`status` is the word that old clients know; what is wrong with a loaded session stands beside it."""
+    row.update(status=found.state, complete=found.complete, partial=found.partial, empty=found.empty)
+
+
+def has_state(row: dict[str, Any], state: str) -> bool:
+    """Is it one of the rows that `state=` asks for?"""
+    return bool(row[state]) if state in WANTING else row["status"] == state
 
 
 def live_row(cluster: LiveCluster) -> dict[str, Any]:
@@ -53,6 +66,9 @@ def _session_row(ref: SessionRef, cluster: str, created: datetime, state: str) -
         "createTime": _rfc3339(created),
         "live": state == "live",
         "status": state,
+        "complete": None,
+        "partial": False,
+        "empty": False,
     }
 
 
@@ -69,8 +85,8 @@ def check_filters(kind: str, state: str) -> None:
     """Raises InvalidReference for words that no row could have."""
     if kind and kind not in KINDS:
         raise InvalidReference(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
-    if state and state not in STATES:
-        raise InvalidReference(f"unknown state {state!r}: use one of {', '.join(STATES)}")
+    if state and state not in (*STATES, *WANTING):
+        raise InvalidReference(f"unknown state {state!r}: use one of {', '.join((*STATES, *WANTING))}")
 
 
 def make_cursor(row: dict[str, Any]) -> str:

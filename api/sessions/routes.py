@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, TypeVar, cast
+from urllib.parse import quote
 
 import anyio
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
+from api.errors import problem
+from api.pages.navigation import is_navigation, same_site, send_on
 from api.sessions import listing
-from api.sessions.cookies import cookie_headers
+from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
 from shared.errors import HistoryError, InvalidReference
-from shared.sessions import LIVE, SessionRef
+from shared.sessions import KINDS, LATEST, LIVE, SessionRef
 from shared.settings import Settings
 from shared.store.client import AsyncRedis
-from shared.store.load_status import FINAL, states
+from shared.store.load_status import FINAL, listed_states
 
 router = APIRouter()
 
@@ -29,12 +32,14 @@ _encode = msgspec.json.Encoder().encode
 _Route = TypeVar("_Route", bound=Callable[..., Any])
 
 
-def _get(path: str) -> Callable[[_Route], _Route]:
-    """A route for GET, and for HEAD as HTTP has it; the server sends no body then."""
+def _get(path: str, *others: str) -> Callable[[_Route], _Route]:
+    """A route for GET, and for HEAD as HTTP has it; the server sends no body then. `others`: paths that old clients write."""
 
     def register(route: _Route) -> _Route:
-        router.head(path, include_in_schema=False)(route)
-        return router.get(path)(route)
+        for spelling in (path, *others):
+            router.head(spelling, include_in_schema=False)(route)
+            router.get(spelling, include_in_schema=spelling == path)(route)
+        return route
 
     return register
 
@@ -47,7 +52,7 @@ def _settings(request: Request) -> Settings:
     return cast("Settings", request.app.state.settings)
 
 
-@_get("/clusters")
+@_get("/clusters", "/clusters/")
 async def clusters(request: Request) -> Response:
     service = _sessions(request)
     live = await service.live.listing()
@@ -57,7 +62,7 @@ async def clusters(request: Request) -> Response:
     return _json(rows, headers=_listed(service))
 
 
-@_get("/sessions")
+@_get("/sessions", "/sessions/")
 async def sessions(
     request: Request,
     q: str = "",
@@ -74,12 +79,12 @@ async def sessions(
     stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
     running = set((await service.live.running(live)).values()) if live else set()
     stored = [session for session in stored if session.session not in running]
-    rows = [listing.live_row(cluster) for cluster in live] + [listing.session_row(session, "") for session in stored]
+    rows = [listing.live_row(cluster) for cluster in live] + [listing.session_row(session) for session in stored]
     by_ref = {str(session.ref): session.key for session in stored}
     rows = sorted((row for row in rows if listing.wanted(row, q, namespace, kind)), key=listing.order, reverse=True)
     if state:
         await _fill_states(request, rows, by_ref)
-        rows = [row for row in rows if row["status"] == state]
+        rows = [row for row in rows if listing.has_state(row, state)]
     total = len(rows)
     if cursor:
         after = listing.read_cursor(cursor)
@@ -100,25 +105,44 @@ def _listed(service: Sessions) -> dict[str, str]:
 async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dict[str, str]) -> None:
     stored = [row for row in rows if not row["live"]]
     redis = cast("AsyncRedis", request.app.state.redis)
-    for row, state in zip(stored, await states(redis, [by_ref[row["ref"]] for row in stored]), strict=True):
-        row["status"] = state
+    for row, found in zip(stored, await listed_states(redis, [by_ref[row["ref"]] for row in stored]), strict=True):
+        listing.fill_state(row, found)
 
 
-@_get("/enter_cluster/{namespace}/{kind}/{name}")
-@_get("/enter_cluster/{namespace}/{kind}/{name}/{session}")
-async def enter_cluster(request: Request, namespace: str, kind: str, name: str, session: str = "") -> Response:
-    """KubeRay's way in. 200 and cookies when live or loaded, 202 while it is loaded."""
+@_get("/enter_cluster/{namespace}/{kind}/{name}", "/enter_cluster/{namespace}/{kind}/{name}/")
+@_get("/enter_cluster/{namespace}/{kind}/{name}/{session}", "/enter_cluster/{namespace}/{kind}/{name}/{session}/")
+async def enter_cluster(
+    request: Request, namespace: str, kind: str, name: str, session: str = "", redirect: str = "", wait: str | None = None
+) -> Response:
+    """KubeRay's way in. 200 and cookies when live or loaded, 202 while it is loaded.
+
+    With `redirect`, a path of this site: 302 in place of 200, and the loading page for browsers in place of 202.
+    """
+    if not session and kind.lower() not in KINDS and name.startswith(("session_", LATEST, LIVE)):
+        kind, name, session = "raycluster", kind, name  # older clients: /enter_cluster/{namespace}/{cluster}/{session}
     ref = SessionRef.of(namespace, kind, name, session)
-    service = _sessions(request)
-    entered = await service.enter_loaded(ref, _wait(request))
-    if entered.cluster is not None:
-        return _entered(request, SessionRef(namespace, ref.kind, name, LIVE), {"result": "success"})
-    found = _real_name(ref, entered)
-    if entered.generation:
-        return _entered(request, found, {"result": "success"})
-    location = f"/sessions/{found}"
-    body = {"result": "loading", "status": await service.status(found)}
-    return _entered(request, found, body, status=202, headers={"Location": location, "Retry-After": _RETRY_AFTER})
+    target = same_site(redirect) if redirect else ""
+    service, patience = _sessions(request), _wait(request, wait)
+    holds = _settings(request).api.enter_wait if patience is None else 0.0
+    entered = await service.enter_loaded(ref, patience or holds)
+    found = SessionRef(namespace, ref.kind, name, LIVE) if entered.cluster else _real_name(ref, entered)
+    if entered.cluster or entered.generation:
+        return _with_cookies(request, found, send_on(request, target, 302) if target else _entered(found, "success"))
+    if target and is_navigation(request):
+        # The loading page comes back here, for fresh cookies.
+        return _with_cookies(request, found, send_on(request, f"/sessions/{found}/?redirect={quote(target, safe='')}"))
+    if holds:
+        return problem(503, "loading", f"session {found} is still being loaded", retry_after=float(_RETRY_AFTER))
+    answer = _entered(found, "loading", 202, status=await service.status(found))
+    answer.headers.update({"Location": f"/sessions/{found}", "Retry-After": _RETRY_AFTER})
+    return _with_cookies(request, found, answer)
+
+
+@_get("/entered_cluster")
+async def entered_cluster(request: Request) -> Response:
+    """Which session the cookies name: what the sessions page opens when it is asked for a page of the dashboard (`/#/jobs`)."""
+    ref = reference_of(request.cookies)
+    return _json({"ref": str(ref), "namespace": ref.namespace, "kind": ref.kind, "name": ref.name, "session": ref.session})
 
 
 def _real_name(ref: SessionRef, entered: Entered) -> SessionRef:
@@ -127,9 +151,12 @@ def _real_name(ref: SessionRef, entered: Entered) -> SessionRef:
     return SessionRef(ref.namespace, ref.kind, ref.name, session)
 
 
-def _entered(request: Request, ref: SessionRef, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    named = {"result": body["result"], "name": ref.name, "namespace": ref.namespace, "session": ref.session, **body}
-    response = _json(named, status, headers={"Cache-Control": "no-store", **(headers or {})})
+def _entered(ref: SessionRef, result: str, code: int = 200, **more: Any) -> Response:
+    body = {"result": result, "name": ref.name, "namespace": ref.namespace, "session": ref.session, **more}
+    return _json(body, code, headers={"Cache-Control": "no-store"})
+
+
+def _with_cookies(request: Request, ref: SessionRef, response: Response) -> Response:
     response.raw_headers.extend(cookie_headers(ref, _settings(request).api.cookie_age))
     return response
 
@@ -185,12 +212,13 @@ def _record(record: dict[str, Any], status: int = 200, location: str = "") -> Re
     return _json(record, status, headers=headers)
 
 
-def _wait(request: Request) -> float:
-    """Seconds that the client would wait: `Prefer: wait=N` (RFC 7240) or `?wait=N`, at most the configured limit."""
-    given = request.query_params.get("wait")
+def _wait(request: Request, given: str | None) -> float | None:
+    """Seconds that the client would wait: `?wait=N` or `Prefer: wait=N` (RFC 7240), at most the configured limit; None: it does not say."""
     if given is None:
         found = _PREFER_WAIT.search(request.headers.get("prefer", ""))
-        given = found[1] if found else "0"
+        if not found:
+            return None
+        given = found[1]
     try:
         seconds = float(given)
     except ValueError:

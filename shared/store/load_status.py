@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +64,8 @@ async def read_status(redis: Redis, session: Session) -> LoadStatus:
         **identity(session),
         "state": state,
         "complete": status.get("complete") == "1" if state == "loaded" else None,
+        "partial": state == "loaded" and status.get("complete") != "1",
+        "empty": state == "loaded" and not int(progress.get("events", 0)),
         "progress": {name: int(progress.get(name, 0)) for name in PROGRESS_FIELDS}
         | {"phase": state if state in ("queued", "loaded", "failed") else progress.get("phase", state)},
         "losses": losses(progress),
@@ -100,6 +102,8 @@ def absent(session: Session, state: str = "absent") -> dict[str, Any]:
         **identity(session),
         "state": state,
         "complete": None,
+        "partial": False,
+        "empty": False,
         "progress": dict.fromkeys(PROGRESS_FIELDS, 0) | {"phase": state},
         "losses": [],
         "loss_count": 0,
@@ -123,20 +127,44 @@ def losses(progress: Mapping[str, str]) -> list[dict[str, str]]:
     return found
 
 
-async def states(redis: Redis, session_keys: list[str]) -> list[str]:
-    """Only the states, for lists. Raises StoreUnavailable."""
+@dataclass(frozen=True, slots=True)
+class ListedState:
+    """What lists show of a session: `complete` is None unless it is loaded; `empty`: loaded, and there was no event."""
+
+    state: str
+    complete: bool | None = None
+    empty: bool = False
+
+    @property
+    def partial(self) -> bool:
+        return self.complete is False
+
+
+async def listed_states(redis: Redis, session_keys: list[str]) -> list[ListedState]:
+    """In two round trips at most. Raises StoreUnavailable."""
     if not session_keys:
         return []
     with redis_errors():
         async with redis.pipeline(transaction=False) as pipe:
             for key in session_keys:
-                pipe.hget(keys.status(key), "state")
+                pipe.hmget(keys.status(key), ["state", "generation", "complete"])
                 pipe.exists(keys.loaded(key))
             found = await pipe.execute()
-    result = []
-    for raw, loaded in zip(found[::2], found[1::2], strict=True):
-        state = raw.decode() if raw else "absent"
-        result.append("absent" if state == "loaded" and not loaded else state)
+        result = []
+        generations: dict[int, str] = {}
+        for (raw, generation, complete), loaded in zip(found[::2], found[1::2], strict=True):
+            state = raw.decode() if raw else "absent"
+            if state == "loaded" and loaded and generation:
+                generations[len(result)] = generation.decode()
+                result.append(ListedState(state, complete=complete == b"1"))
+            else:
+                result.append(ListedState("absent" if state == "loaded" else state))
+        async with redis.pipeline(transaction=False) as pipe:
+            for place, generation in generations.items():
+                pipe.hget(keys.progress(session_keys[place], generation), "events")
+            events = await pipe.execute() if generations else []
+    for place, count in zip(generations, events, strict=True):
+        result[place] = replace(result[place], empty=not int(count or 0))
     return result
 
 

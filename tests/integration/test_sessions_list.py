@@ -50,6 +50,9 @@ def test_rows_name_sessions_newest_first(running: Running, listed: str) -> None:
         "createTime": "2026-10-07T10:00:00Z",
         "live": False,
         "status": "absent",
+        "complete": None,
+        "partial": False,
+        "empty": False,
     }
 
 

@@ -22,7 +22,6 @@ from tests.integration.conftest import SMALL, Running
 
 UNKNOWN = "session_2020-01-01_00-00-00_000000_1"
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, logs, stored)
-_TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,22 @@ OWN = [
     ("GET", "/sessions/%2e%2e/raycluster/x/latest/dashboard/api/v0/tasks", 400, "invalid_reference"),
     ("POST", "/clusters", 405, "method_not_allowed"),
     ("GET", "/clusters/x", 404, "not_found"),
-    ("GET", "/api/v0/tasks", 400, "no_session_chosen"),
-    ("GET", "/nodes?view=summary", 400, "no_session_chosen"),
+    ("GET", "/api/v0/tasks", 404, "no_session_chosen"),
+    ("GET", "/nodes?view=summary", 404, "no_session_chosen"),
+    ("GET", "/static/js/main.js", 404, "no_session_chosen"),
+    ("GET", "/entered_cluster", 404, "no_session_chosen"),
+    ("GET", "/any/thing", 404, "no_session_chosen"),
+    ("POST", "/api/jobs/", 404, "no_session_chosen"),
+    ("GET", "/sessions/default/raycluster/absent/latest/dashboard/api/version", 410, "session_not_found"),
+    ("GET", "/enter_cluster/default/absent/latest", 404, "session_not_found"),
+    ("GET", f"/enter_cluster/default/absent/{UNKNOWN}", 404, "session_not_found"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=https://elsewhere.example/", 400, "invalid_reference"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=//elsewhere.example", 400, "invalid_reference"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=/%5Celsewhere.example", 400, "invalid_reference"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=/%09/elsewhere.example", 400, "invalid_reference"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=%2F%0d%0aX:%20y", 400, "invalid_reference"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=javascript:alert(1)", 400, "invalid_reference"),
+    ("GET", "/enter_cluster/default/raycluster/x?redirect=overview", 400, "invalid_reference"),
 ]
 
 
@@ -135,8 +148,8 @@ def test_force_is_yes_or_no(running: Running, ref: str) -> None:
 @pytest.mark.parametrize(
     ("cookies", "status", "code"),
     [
-        ("", 400, "no_session_chosen"),
-        ("a=b; =; ;;; c", 400, "no_session_chosen"),
+        ("", 404, "no_session_chosen"),
+        ("a=b; =; ;;; c", 404, "no_session_chosen"),
         ("cluster_name=x; cluster_namespace=default; session_name=../../etc", 400, "invalid_reference"),
         ("cluster_name=../x; cluster_namespace=default; session_name=latest", 400, "invalid_reference"),
         ("cluster_name=x; session_name=latest", 400, "invalid_reference"),
@@ -242,11 +255,6 @@ def test_no_request_finds_a_defect(
     chosen = "; ".join(f"{name}={value}" for name, value in zip(names, ref.split("/"), strict=True) if name != "owner_kind")
     answer = _ask(running, method, path, {"Cookie": chosen} if cookie else {})
     assert b"internal_error" not in answer.body, path
-    if answer.status == 500 and method != "HEAD":
-        shown = answer.body.decode()
-        assert shown == _TROUBLE or answer.headers["content-type"].startswith("text/plain") or not json.loads(shown)["result"], (
-            path,
-            shown,
-        )
+    assert answer.status != 500, (path, answer)
     assert "x" not in answer.headers, "a header of the request's own making"
     assert '"event":"defect"' not in running.api.child.said, path

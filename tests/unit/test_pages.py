@@ -19,9 +19,13 @@ from shared.errors import SessionNotFound, StoreUnavailable
 from shared.sessions import SessionRef
 from shared.settings import ApiSettings
 
-SESSION = "/sessions/default/raycluster/raycap/session_2026-11-23_19-00-40_785172_1"
+NEWEST = "session_2026-11-23_19-00-40_785172_1"
+SESSION = f"/sessions/default/raycluster/raycap/{NEWEST}"
+LATEST = "/sessions/default/raycluster/raycap/latest"
 STATIC = Path(__file__).parents[2] / "api" / "pages" / "static"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+# What a Ray dashboard with --proxy-server-url makes of it.
+BY_RAY = BROWSER | {"Content-Type": "application/json"}
 
 
 class _Sessions:
@@ -33,7 +37,7 @@ class _Sessions:
     async def status(self, ref: SessionRef) -> dict[str, Any]:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return {"state": self.answer, "session": {"session": ref.session}}
+        return {"state": self.answer, "session": {"session": NEWEST if ref.session == "latest" else ref.session}}
 
 
 @pytest.fixture
@@ -114,7 +118,7 @@ class _Addresses(HTMLParser):
             self.inline.append(data)
 
 
-@pytest.mark.parametrize("address", ["/", SESSION + "/", SESSION + "/dashboard/"])
+@pytest.mark.parametrize("address", ["/", "/select_cluster", SESSION + "/", SESSION + "/dashboard/"])
 async def test_a_page_names_only_what_is_served_here(client: httpx.AsyncClient, address: str) -> None:
     page = await client.get(address)
     assert page.status_code == 200
@@ -177,6 +181,38 @@ async def test_a_browser_waits_for_the_load_on_the_loading_page(app: FastAPI, cl
     answer = await client.get(SESSION + "/dashboard/")
     assert answer.status_code == 303
     assert str(answer.url.join(answer.headers["location"])) == f"http://history{SESSION}/"
+
+
+@pytest.mark.parametrize(
+    ("address", "real"),
+    [("/", "/"), ("/?redirect=%2F", "/?redirect=%2F"), ("/dashboard/", "/dashboard/"), ("/dashboard/?x=1", "/dashboard/")],
+)
+@pytest.mark.parametrize("state", ["loaded", "absent"])
+async def test_a_page_s_address_names_the_session_and_not_the_latest(app: FastAPI, address: str, real: str, state: str) -> None:
+    """Who shares it shares what is seen. Browsers keep what is behind the `#`."""
+    app.state.sessions.answer = state
+    async with _client(app) as client:
+        answer = await client.get(LATEST + address)
+        assert answer.status_code == 303
+        assert str(answer.url.join(answer.headers["location"])) == f"http://history{SESSION}{real}"
+        program = await client.get(f"{LATEST}/dashboard/", headers={"Accept": "*/*"})
+        assert program.status_code != 303, "programs go on with the address that they were given"
+
+
+@pytest.mark.parametrize("address", ["/", "/favicon.ico"])
+async def test_a_ray_dashboard_in_front_has_its_own(client: httpx.AsyncClient, address: str) -> None:
+    assert (await client.get(address, headers=BY_RAY)).status_code == 404
+
+
+@pytest.mark.parametrize(("address", "on"), [("/dashboard/", "../"), ("/dashboard", "dashboard/")])
+async def test_a_ray_dashboard_in_front_is_not_redirected(app: FastAPI, client: httpx.AsyncClient, address: str, on: str) -> None:
+    """It would follow by itself, and show the other page under this address."""
+    app.state.sessions.answer = "queued"
+    page = await client.get(SESSION + address, headers=BY_RAY)
+    assert page.status_code == 200
+    assert f'<a id="on" href="{on}">' in page.text
+    (script,) = [named for named in _Addresses(page.text).named if named.endswith("go-on.js")]
+    assert str(page.url.join(script)) == "http://history/pages/go-on.js"
 
 
 async def test_the_build_is_served_below_a_session(client_with_build: httpx.AsyncClient) -> None:

@@ -8,6 +8,11 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+const clock = { ahead: 0 };
+
+/** The server's time in ms, to about a second: the reader's clock may be wrong. */
+export const now = () => Date.now() + clock.ahead;
+
 /** A server's answer as JSON. Throws an Error whose message is for people; `status`, `code` and `retryAfter` (seconds) tell programs. */
 export async function ask(address, options = {}) {
   let response;
@@ -17,6 +22,8 @@ export async function ask(address, options = {}) {
     throw Object.assign(new Error("The server does not answer."), { status: 0 });
   }
   const body = await response.json().catch(() => null);
+  const date = Date.parse(response.headers.get("Date"));
+  if (date) clock.ahead = date - Date.now();
   if (response.ok && body !== null) return body;
   const detail = body?.detail || body?.msg || body?.title || response.statusText || "The server gave no usable answer.";
   throw Object.assign(new Error(detail), {
@@ -35,7 +42,18 @@ export function size(bytes) {
   return new Intl.NumberFormat(undefined, style).format((bytes ?? 0) / 1000 ** power);
 }
 
-export const time = (text) => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }).format(new Date(text));
+/** In the reader's time zone, which is named. */
+export const time = (text) =>
+  new Intl.DateTimeFormat(undefined, {
+    year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+  }).format(new Date(text));
+
+/** "1 min 5 s" for 65. */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const parts = [[Math.floor(whole / 3600), "h"], [Math.floor(whole / 60) % 60, "min"], [whole % 60, "s"]];
+  return parts.filter(([count], place) => count || (place === 2 && whole < 60)).map(([count, unit]) => `${count} ${unit}`).join(" ");
+}
 
 export const kinds = { raycluster: "RayCluster", rayjob: "RayJob", rayservice: "RayService" };
 

@@ -19,18 +19,24 @@ function filters() {
   return new URLSearchParams([...new FormData(form)].filter(([, value]) => value.trim()));
 }
 
-function stateOf(session) {
-  if (session.live) return "live";
-  const record = session.status;
-  const state = (typeof record === "object" && record !== null ? record.state : record) || "absent";
-  return state === "loaded" && record?.complete === false ? "partial" : state;
+/** The words for a session's state: a loaded one may be partial, empty, or both. */
+function statesOf(session) {
+  if (session.live) return ["live"];
+  const wanting = ["partial", "empty"].filter((word) => session[word]);
+  return wanting.length ? wanting : [session.status || "absent"];
+}
+
+const selecting = location.pathname.endsWith("/select_cluster");
+
+/** KubeRay's page for choosing leads to `/#/overview` of whatever dashboard is in front of us; our own to the session's. */
+function addressOf({ namespace, kind, name, session }) {
+  const ref = [namespace, kind, name, session].map(encodeURIComponent).join("/");
+  return selecting ? `enter_cluster/${ref}?redirect=${encodeURIComponent(new URL("./#/overview", location.href).pathname + "#/overview")}` : `sessions/${ref}/`;
 }
 
 function row(session) {
   const { namespace, kind, name } = session;
-  const address = ["sessions", namespace, kind, name, session.session].map(encodeURIComponent).join("/") + "/";
-  const state = stateOf(session);
-  const title = element("th", { scope: "row" }, element("a", { href: address }, name));
+  const title = element("th", { scope: "row" }, element("a", { href: addressOf(session) }, name));
   if (session.cluster && session.cluster !== name) title.append(element("small", {}, `cluster ${session.cluster}`));
   title.append(element("small", {}, session.session));
   return element(
@@ -40,7 +46,7 @@ function row(session) {
     element("td", {}, namespace),
     element("td", {}, kinds[kind] ?? kind),
     element("td", {}, session.createTime ? element("time", { dateTime: session.createTime }, time(session.createTime)) : ""),
-    element("td", {}, element("span", { className: `state ${state}` }, STATES[state] ?? state)),
+    element("td", {}, ...statesOf(session).map((state) => element("span", { className: `state ${state}` }, STATES[state] ?? state))),
   );
 }
 
@@ -98,3 +104,10 @@ document.addEventListener("keydown", (event) => {
 });
 setInterval(() => document.hidden || show(), REFRESH);
 show();
+
+// `/#/jobs` is a page of the dashboard, of the session that was entered (KubeRay: its frontend lies at the root).
+if (location.hash.startsWith("#/")) {
+  ask("entered_cluster")
+    .then(({ ref }) => location.replace(`sessions/${ref}/dashboard/${location.hash}`))
+    .catch(() => {}); // none was: the list is what can be offered
+}
