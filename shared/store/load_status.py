@@ -150,7 +150,7 @@ async def listed_states(redis: Redis, session_keys: list[str]) -> list[ListedSta
                 pipe.hmget(keys.status(key), ["state", "generation", "complete"])
                 pipe.exists(keys.loaded(key))
             found = await pipe.execute()
-        result = []
+        result: list[ListedState] = []
         generations: dict[int, str] = {}
         for (raw, generation, complete), loaded in zip(found[::2], found[1::2], strict=True):
             state = raw.decode() if raw else "absent"
