@@ -312,7 +312,7 @@ async def test_a_head_request_reads_nothing_of_the_log(
         answer = await client.head(f"/api/v0/logs/file?node_id={HEAD}&filename=raylet.out&lines={lines}")
         assert (answer.status_code, answer.content) == (200, b"")
         assert answer.headers["content-disposition"] == 'attachment; filename="file.txt"'
-    assert (await client.head(f"/api/v0/logs/file?node_id={HEAD}&filename=none.out")).status_code == 500
+    assert (await client.head(f"/api/v0/logs/file?node_id={HEAD}&filename=none.out")).status_code == 404
 
 
 async def test_packed_logs_are_listed_by_their_own_names(client: httpx.AsyncClient) -> None:
