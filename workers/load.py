@@ -65,8 +65,8 @@ def parse(run: LoadRun, storage: Storage, files: Iterable[ObjectInfo], ranges: R
 def merge_all_entities(run: LoadRun, storage: Storage, files: SessionFiles, events: list[dict[str, object]]) -> Entities:
     """Everything that is not a task, from its events, the stored snapshots and the log events."""
     entities = build(events, read_stored(run, storage, files), run.session)
-    if entities.malformed:
-        run.progress(events_skipped=entities.malformed)
+    if left_out := entities.malformed + entities.strays:
+        run.progress(events_skipped=left_out)
     return entities
 
 
@@ -96,6 +96,8 @@ def finish(
     losses, loss_count = run.losses()
     if entities.malformed:
         skipped["malformed"] += entities.malformed
+    if entities.strays:
+        skipped["other_session"] += entities.strays
     run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped), ray_version=entities.ray_version))
     run.publish()
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped))

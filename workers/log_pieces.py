@@ -1,27 +1,36 @@
-"""Small pieces of the few log files that answers other than `/api/v0/logs` need: read from the start or the end, never as a whole."""
+"""Pieces of the few log files that answers other than `/api/v0/logs` need: from the start, from the end, or lines that hold a marker.
+
+What one load reads of them is bounded, whatever the logs weigh.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatchcase
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.storage.port import ObjectInfo, Storage
 
-# Keys below the session: what jobs printed and how they ended; what the GCS and the autoscaler said; of drivers' own logs the names.
-WANTED = (
-    "*/logs/job-driver-*.log",
-    "*/logs/jobs/supervisor-*.log",
-    "*/logs/gcs_server.out",
-    "*/logs/monitor.log",
-    "*/logs/python-core-driver-*.log",
+# Below a node's `logs/`: what jobs printed and how they ended; what the GCS, the raylets and the autoscaler said, their rotated files
+# included; what workers and drivers said of their own ends; the names of workers' files.
+_WANTED = re.compile(
+    r"job-driver-.*\.log|jobs/supervisor-.*\.log|(?:gcs_server|raylet)(?:\.\d+)?\.out(?:\.\d+)?|monitor\.log"
+    r"|(?:old/)?python-core-(?:driver|worker)-.*\.log|(?:old/)?worker-.*\.out",
+    re.DOTALL,
 )
+# `name.out.1` as Python's logging numbers them, `name.1.out` as Ray's C++ (spdlog) does: the higher the older.
+_ROTATED = re.compile(r"(.+?)(?:\.(\d+))?(\.\w+)(?:\.(\d+))?")
 _READERS = 16
+# Of one file, its end, for lines with a marker; and of all files together.
+_SEARCHED_BYTES = 64 << 20
+_SEARCHED_IN_ALL = 512 << 20
+_LONGEST_LINE = 1 << 20
 
 
 def is_wanted(key_below_session: str) -> bool:
-    return any(fnmatchcase(key_below_session, pattern) for pattern in WANTED)
+    _, found, path = key_below_session.partition("/logs/")
+    return bool(found and _WANTED.fullmatch(path))
 
 
 class LogPieces:
@@ -35,10 +44,20 @@ class LogPieces:
         for key in sorted(self._sizes):
             self._by_path.setdefault(key.partition("/logs/")[2], []).append(key)
         self._lose = lose
+        self._left = _SEARCHED_IN_ALL
 
     def named(self, path: str) -> list[str]:
         """Keys below the session of the files that lie at `path` in any node's log directory."""
         return self._by_path.get(path, [])
+
+    def rotated(self, path: str) -> list[str]:
+        """Keys of the files at `path` and of those it was rotated to; of each node the oldest first."""
+        found = []
+        for known, keys in self._by_path.items():
+            match = _ROTATED.fullmatch(known)
+            if match and match[1] + match[3] == path:
+                found += [(key.partition("/")[0], -int(match[2] or match[4] or 0), key) for key in keys]
+        return [key for _, _, key in sorted(found)]
 
     @property
     def keys(self) -> list[str]:
@@ -52,6 +71,30 @@ class LogPieces:
     def tails(self, keys: Sequence[str], size: int) -> dict[str, str]:
         """The last `size` bytes of each file, as text."""
         return self._read([(key, max(0, self._sizes[key] - size), size) for key in keys])
+
+    def both_ends(self, keys: Sequence[str], size: int) -> dict[str, str]:
+        """The first and the last `size` bytes of each file, as one text; small files whole."""
+        whole = [key for key in keys if self._sizes[key] <= 2 * size]
+        longer = [key for key in keys if self._sizes[key] > 2 * size]
+        texts = self.heads(whole, 2 * size)
+        starts, ends = self.heads(longer, size), self.tails(longer, size)
+        return texts | {key: f"{starts[key]}\n{ends[key]}" for key in longer if key in starts and key in ends}
+
+    def lines(self, key: str, marker: re.Pattern[bytes]) -> Iterator[str]:
+        """The lines of a file in which `marker` is found; of a large file those at its end."""
+        size = min(self._sizes[key], _SEARCHED_BYTES, self._left)
+        self._left -= size
+        rest = b""
+        try:
+            for chunk in self._storage.stream(self._prefix + key, self._sizes[key] - size, size):
+                complete, newline, rest = (rest[-_LONGEST_LINE:] + chunk).rpartition(b"\n")
+                if newline:
+                    yield from _lines_with(marker, complete)
+            yield from _lines_with(marker, rest)
+        except ObjectNotFound:
+            return  # it was listed, and is gone by now
+        except StorageUnavailable as exc:
+            self._lose(self._prefix + key, exc.code, str(exc))
 
     def _read(self, ranges: list[tuple[str, int, int]]) -> dict[str, str]:
         if not ranges:
@@ -69,3 +112,12 @@ class LogPieces:
         except StorageUnavailable as exc:
             self._lose(self._prefix + key, exc.code, str(exc))
             return None
+
+
+def _lines_with(marker: re.Pattern[bytes], text: bytes) -> Iterator[str]:
+    end = -1
+    for found in marker.finditer(text):
+        if found.start() > end:
+            start, end = text.rfind(b"\n", 0, found.start()) + 1, text.find(b"\n", found.end())
+            end = len(text) if end < 0 else end
+            yield text[start:end].decode(errors="replace")

@@ -17,6 +17,7 @@ from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefix
 from shared.ray.columns import JOBS
+from shared.ray.redaction import redact_rows
 from shared.snapshots.filters import make_filter
 from shared.storage.port import Storage
 
@@ -68,7 +69,7 @@ async def show_job_logs(request: Request, scope: DashboardScope) -> Response:
 
 
 async def _find(scope: DashboardScope, wanted: str) -> bytes | None:
-    """By job id, then by submission id, as live looks them up."""
+    """By job id, then by submission id, then by a former driver of a submission, as live looks them up."""
     for column in ("job_id", "submission_id"):
         found = await scope.snapshot.table("jobs").select(
             [make_filter(JOBS, column, "=", wanted)], limit=_ALL, detail=True, browser=scope.browser
@@ -76,7 +77,8 @@ async def _find(scope: DashboardScope, wanted: str) -> bytes | None:
         for row in found.rows:
             if column == "job_id" or _decode_job(row).submission_id == wanted:
                 return row
-    return None
+    former = await scope.snapshot.doc(f"jobs/of_driver/{wanted}")
+    return redact_rows([former])[0] if former and scope.browser else former
 
 
 def _unknown(wanted: str) -> Response:

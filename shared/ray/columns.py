@@ -39,6 +39,8 @@ class Resource:
     source_filters: frozenset[str] = frozenset()
     # The order without `detail`, where live's differs.
     base_order: tuple[str, ...] = ()
+    # Rows show in detail what they have, not these columns: they come from an answer of the session's own Ray.
+    as_stored: bool = False
 
     @cached_property
     def base(self) -> tuple[str, ...]:
@@ -157,6 +159,7 @@ PLACEMENT_GROUPS = Resource(
             "bundles", "is_detached", "stats", "topology_strategy", "topology_assignments", filterable="is_detached", is_detached="bool"
         ),
     ),
+    as_stored=True,
 )
 
 CLUSTER_EVENTS = Resource(

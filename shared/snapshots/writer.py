@@ -100,7 +100,7 @@ def small_table(resource: Resource, rows: list[dict[str, Any]]) -> tuple[TableIn
     """A whole table in one part, from rows in the order of the live answer."""
     columns = {name: [_scalar(row.get(name)) for row in rows] for name in resource.filterable}
     base = [_encode({name: row.get(name) for name in resource.base}).decode() for row in rows]
-    full = [_encode({name: row.get(name) for name in resource.all}).decode() for row in rows]
+    full = [_encode(row if resource.as_stored else {name: row.get(name) for name in resource.all}).decode() for row in rows]
     ids = [str(row.get(resource.order_by) or "") for row in rows]
     part = TablePart(resource.name, 0)
     for short, whole in zip(base, full, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 from shared.errors import ObjectNotFound
@@ -16,6 +17,8 @@ SESSION = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")
 HEAD, WORKER_NODE = "aa" * 28, "bb" * 28
 ACTOR, JOB = "01" * 12 + "03000000", "03000000"
 PREFIX = "p/"
+# Small, so that lines are cut.
+_CHUNK = 37
 
 
 def b64(hex_id: str) -> str:
@@ -100,6 +103,10 @@ class Files:
         if key not in self._contents:
             raise ObjectNotFound(key)
         return self._contents[key][start : start + length]
+
+    def stream(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        content = self.read_range(key, start, len(self._contents[key]) if length is None else length)
+        yield from (content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK))
 
 
 def stored(

@@ -52,6 +52,7 @@ def _entities() -> Entities:
         [
             *made.two_nodes(),
             *made.driver_job("04000000", env=secret),
+            *made.driver_job("02000000", metadata={"job_submission_id": "sub", "job_name": "sub"}),
             *made.driver_job(metadata={"job_submission_id": "sub", "job_name": "sub"}),
             made.actor_defined(requiredResources={"node:__internal_head__": 0.001}, serializedRuntimeEnv=secret),
             made.actor_states(made.alive(5)),
@@ -157,6 +158,8 @@ async def test_jobs_by_either_id(client: httpx.AsyncClient) -> None:
     by_submission, by_job = [(await client.get(f"/api/jobs/{wanted}")).json() for wanted in ("sub", made.JOB)]
     assert by_submission == by_job
     assert (await client.get("/api/jobs/SUB")).status_code == 404, "names are not folded"
+    former = (await client.get("/api/jobs/02000000")).json()
+    assert (former["job_id"], former["submission_id"]) == ("02000000", "sub")
 
 
 async def test_unknown_jobs(client: httpx.AsyncClient) -> None:

@@ -155,6 +155,59 @@ def test_the_entrypoint_as_it_was_submitted() -> None:
     assert _job([*SUBMITTED, *DONE])["entrypoint"] == "python main.py"
 
 
+def test_an_entrypoint_of_several_lines_and_longer_than_one_read() -> None:
+    command = 'python -c "\nprint(1)\n' + "x" * 40_000 + '"'
+    assert _job([*SUBMITTED, *DONE], driver=f"Running entrypoint for job my-job: {command}\n1\n")["entrypoint"] == command
+
+
+def test_every_driver_of_a_submission_is_found() -> None:
+    again = driver_job("05000000", metadata={"job_submission_id": "my-job"})
+    docs = built([*two_nodes(), *again, *SUBMITTED]).docs
+    former = docs["jobs/of_driver/03000000"]
+    assert (former["job_id"], former["submission_id"], former["driver_info"]["id"]) == ("03000000", "my-job", "03000000")
+    assert "jobs/of_driver/05000000" not in docs, "the last one is in the table"
+
+
+STORED = {
+    "type": "SUBMISSION",
+    "job_id": "03000000",
+    "submission_id": "my-job",
+    "status": "FAILED",
+    "entrypoint": "python -c '\nimport ray\n'",
+    "message": "Job entrypoint command failed with exit code 3",
+    "error_type": "JOB_ENTRYPOINT_COMMAND_ERROR",
+    "driver_exit_code": 3,
+    "driver_agent_http_address": "http://10.0.0.1:52365",
+    "end_time": ms(21),
+    "runtime_env": {"env_vars": {"A": "<redacted>"}},
+}
+
+
+def _with_stored(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    endpoints = {"/api/jobs/": msgspec.json.encode(rows)}
+    return built([*two_nodes(), *SUBMITTED, *RUNNING], stored(endpoints=endpoints)).rows["jobs"]
+
+
+def test_a_stored_answer_knows_what_nothing_else_does() -> None:
+    (row,) = _with_stored(STORED)
+    told = ("status", "message", "error_type", "driver_exit_code", "end_time", "entrypoint", "driver_agent_http_address")
+    assert [row[name] for name in told] == [STORED[name] for name in told]
+    assert row["runtime_env"] is None, "what was redacted says nothing"
+    assert row["driver_info"]["pid"] == "42"
+
+
+def test_a_stored_answer_from_before_a_jobs_end_does_not_say_how_it_ended() -> None:
+    (row,) = _with_stored(STORED | {"status": "RUNNING", "driver_exit_code": None, "error_type": None, "end_time": None})
+    assert (row["status"], row["entrypoint"]) == ("RUNNING", STORED["entrypoint"])
+
+
+def test_a_job_that_only_the_stored_answer_tells_of() -> None:
+    rows = _with_stored(STORED | {"submission_id": "other", "job_id": None})
+    assert {row["submission_id"] for row in rows} == {"my-job", "other"}
+    broken = built([], stored(endpoints={"/api/jobs/": b'{"result": false}'}))
+    assert (broken.rows["jobs"], broken.malformed) == ([], 1)
+
+
 def test_events_of_submitted_jobs_should_ray_ever_send_them() -> None:
     defined = {"submissionId": "my-job", "entrypoint": "python x.py", "config": {"serializedRuntimeEnv": "{}", "metadata": {"a": "b"}}}
     ended = state("FAILED", 30, message="boom", errorType="X", driverExitCode=9, driverAgentHttpAddress="http://h:1")

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+from shared.ray.columns import PLACEMENT_GROUPS
+from shared.snapshots.format import decompress
+from shared.snapshots.writer import small_table
 from tests.unit.session_events import HEAD, JOB, b64, built, event, ms, state, stored
 
 GROUP = "12" * 14 + "03000000"
@@ -64,7 +67,7 @@ def test_a_rescheduled_group_lies_nowhere() -> None:
 
 
 def test_a_stored_answer_is_shown_as_it_is() -> None:
-    rows = [{"placement_group_id": "b" * 36, "name": "b"}, {"placement_group_id": "a" * 36, "name": "a", "new_in_2_99": 1}]
+    rows = [{"placement_group_id": "b" * 36, "bundles": []}, {"placement_group_id": "a" * 36, "bundles": [1], "new_in_2_99": 1}]
     assert _rows([], {PATH: _answer(*rows)}) == [rows[1], rows[0]]
 
 
@@ -77,10 +80,19 @@ def test_events_are_newer_than_the_stored_answer() -> None:
 def test_of_two_stored_answers_the_fuller_one() -> None:
     short = {"placement_group_id": GROUP}
     full = {"placement_group_id": GROUP, "name": "pg"}
-    assert _rows([], {"/api/v0/placement_groups": _answer(short), PATH: _answer(full)}) == [full]
+    assert _rows([], {"/api/v0/placement_groups": _answer(short), PATH: _answer(full)}) == [full | {"bundles": []}]
 
 
 def test_a_stored_answer_that_was_cut_off_is_counted() -> None:
     entities = built([], stored(endpoints={PATH: _answer({"placement_group_id": GROUP})[:-5]}))
     assert entities.rows["placement_groups"] == []
     assert entities.malformed == 1
+
+
+def test_columns_of_the_sessions_own_ray_are_kept() -> None:
+    row = {"placement_group_id": GROUP, "name": "pg", "creator_job_id": JOB, "state": "CREATED", "is_detached": False, "stats": {}}
+    ours = row | {"bundles": None, "label_domain_key": "rack", "label_domain_value": None}
+    (index, fields) = small_table(PLACEMENT_GROUPS, _rows([], {PATH: _answer(ours)}))
+    assert index.rows == 1
+    (shown,) = (msgspec.json.decode(decompress(data)) for name, data in fields.items() if ":d:" in name)
+    assert shown == ours | {"bundles": []}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.entities.fields import amounts, hex_id, number, part, snake_case, text
+from workers.entities.fields import amounts, hex_id, known_id, number, part, snake_case, text
 from workers.entities.histories import History, Transition
 
 NIL_NODE_ID = "f" * 56
@@ -30,7 +30,8 @@ class Address:
 class Actor:
     """One actor as GCS knows it at the end of the session. Times in ms since the epoch, 0 = not yet.
 
-    `nodes` are those it was started on, `restarted_from` the node that it left at each restart, and when.
+    `nodes` are those it was started on, `restarted_from` the node that it left at each restart, and when; `leased` the nodes that were
+    asked for a worker for it (`read_gcs_log`).
     """
 
     id: str
@@ -40,6 +41,7 @@ class Actor:
     node_id: str = ""
     nodes: list[str] = field(default_factory=list)
     restarted_from: list[tuple[str, int]] = field(default_factory=list)
+    leased: list[tuple[int, str]] = field(default_factory=list)
     pid: int = 0
     repr_name: str = ""
     registered: int = 0
@@ -66,7 +68,12 @@ class Actor:
 
     @property
     def placement_group_id(self) -> str | None:
-        return hex_id(self.definition, "placementGroupId") or None
+        return known_id(self.definition, "placementGroupId") or None
+
+    @property
+    def has_address(self) -> bool:
+        """Was it ever on a node? Of one that is not, live shows no address."""
+        return bool(self.nodes) or bool(self.address.node_id and self.address.node_id != NIL_NODE_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,15 @@ def _apply(actor: Actor, step: Transition) -> None:
     actor.state = step.state or actor.state
     actor.repr_name = text(step.fields, "reprName") or actor.repr_name
     if step.state == "ALIVE":
-        actor.node_id = hex_id(step.fields, "nodeId")
-        actor.address = Address(actor.node_id, hex_id(step.fields, "workerId"), number(step.fields, "port"))
-        if actor.node_id not in actor.nodes:
-            actor.nodes.append(actor.node_id)
-        actor.pid = number(step.fields, "pid")
+        # Told again, it may be with nothing but defaults.
+        former = actor.address if died_before or (actor.nodes and not restarting) else Address()
+        node_id = known_id(step.fields, "nodeId") or former.node_id
+        actor.address = Address(node_id, known_id(step.fields, "workerId") or former.worker_id, number(step.fields, "port") or former.port)
+        if node_id != NIL_NODE_ID:
+            actor.node_id = node_id
+            if node_id not in actor.nodes:
+                actor.nodes.append(node_id)
+        actor.pid = number(step.fields, "pid") or actor.pid
         actor.timestamp = step.ms
         if not restarting:
             actor.start = step.ms
@@ -118,6 +129,17 @@ def _apply(actor: Actor, step: Transition) -> None:
         # Exported again when its owner dies later; the end is the first one, and what is said last stays.
         actor.end = actor.end if died_before and actor.end else step.ms
         actor.death_cause = cause or actor.death_cause
+
+
+def place_unstarted(actor: Actor, node_of_ip: dict[str, str]) -> None:
+    """Where an actor died that never started: its death cause names process and host, the GCS's log the node that was asked last."""
+    if actor.state != "DEAD" or actor.nodes:
+        return
+    died = part(actor.death_cause, "actorDiedErrorContext")
+    actor.pid = actor.pid or number(died, "pid")
+    node_id = actor.leased[-1][1] if actor.leased else node_of_ip.get(text(died, "nodeIpAddress"))
+    if node_id:
+        actor.address = Address(node_id, "", 0)
 
 
 def _end_worker(actor: Actor, step: Transition, message: str) -> None:

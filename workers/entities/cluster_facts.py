@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from shared.sessions import Session
 from workers.entities.fields import part, text
 from workers.entities.nodes import Node
 from workers.log_pieces import LogPieces
 
 _HEAD_BYTES = 16 << 10
 _VERSION = re.compile(r"\bray_version=(\S+)(?: ray_commit=([0-9a-f]+))?")
-_FIRST_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),", re.MULTILINE)
+# The first line that a GCS writes; a log without it was rotated, and begins at any time.
+_FIRST_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),.*\bray_version=", re.MULTILINE)
 _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
-_QUARTER = timedelta(minutes=15)
+_QUARTER, _LARGEST_OFFSET = timedelta(minutes=15), timedelta(hours=14)
 # The zone that live names for an offset (Ray: `dashboard/timezone_utils.py`).
 _ZONES = {
     "-12:00": "Etc/+12",
@@ -68,9 +71,11 @@ class ClusterFacts:
     timezone: dict[str, Any]
 
 
-def cluster_facts(endpoints: dict[str, bytes], nearby_metadata: bytes | None, logs: LogPieces, nodes: Iterable[Node]) -> ClusterFacts:
+def cluster_facts(
+    endpoints: dict[str, bytes], nearby_metadata: bytes | None, logs: LogPieces, nodes: Iterable[Node], session: Session
+) -> ClusterFacts:
     """`nearby_metadata` is the `cluster_metadata` of another session of the same cluster; it counts only for the same Ray version."""
-    gcs_log = "\n".join(logs.heads(logs.named("gcs_server.out"), _HEAD_BYTES).values())
+    gcs_log = "\n".join(logs.heads(logs.rotated("gcs_server.out"), _HEAD_BYTES).values())
     logged = _VERSION.search(gcs_log)
     metadata = _object(endpoints.get("/api/v0/cluster_metadata"))
     version = (
@@ -84,7 +89,7 @@ def cluster_facts(endpoints: dict[str, bytes], nearby_metadata: bytes | None, lo
     timezone = _object(endpoints.get("/timezone"))
     offset = _parsed(text(timezone, "offset"))
     if offset is None:
-        offset = _head_offset(gcs_log, nodes)
+        offset = _head_offset(gcs_log, nodes, session)
         timezone = _timezone(offset)
     return ClusterFacts(version or None, commit or None, offset, metadata, timezone)
 
@@ -100,17 +105,20 @@ def _metadata(version: str, nearby: dict[str, Any]) -> dict[str, Any]:
     return {"result": True, "msg": "", "data": data}
 
 
-def _head_offset(gcs_log: str, nodes: Iterable[Node]) -> timedelta:
-    """The GCS writes its log on the head's clock, and registers the head within seconds of its first line: an event in UTC."""
+def _head_offset(gcs_log: str, nodes: Iterable[Node], session: Session) -> timedelta:
+    """The GCS writes its log on the head's clock, and Ray names the session by it. The head registers minutes later at most: an event in
+    UTC.
+    """
     first = _FIRST_LINE.search(gcs_log)
     start = min((node.start for node in nodes if node.is_head and node.start), default=0)
-    if first is None or not start:
+    if not start:
         return timedelta()
-    try:
-        local = datetime.strptime(first[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-    except ValueError:
-        return timedelta()
-    return round((local - datetime.fromtimestamp(start / 1000, UTC)) / _QUARTER) * _QUARTER
+    local = session.created
+    if first is not None:
+        with suppress(ValueError):
+            local = datetime.strptime(first[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    offset = round((local - datetime.fromtimestamp(start / 1000, UTC)) / _QUARTER) * _QUARTER
+    return offset if abs(offset) <= _LARGEST_OFFSET else timedelta()
 
 
 def _timezone(offset: timedelta) -> dict[str, Any]:

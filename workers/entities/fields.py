@@ -6,11 +6,13 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from shared.ray.ids import to_hex
+from shared.ray.ids import id_or_none, to_hex
 from shared.ray.times import ns
 
 # The same few ids come in many events.
 _known_hex = lru_cache(1 << 16)(to_hex)
+# Nil ids in base64 and in hex, and the epoch.
+_UNSET = re.compile(r"/{5,}w?={0,2}|f{8,}|1970-01-01T00:00:00(?:\.0+)?Z")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
@@ -44,6 +46,18 @@ def hex_id(event: dict[str, Any], name: str) -> str:
     """An id in lower-case hex; "" if it is not set. Raises ValueError if it is no id."""
     value = event.get(name)
     return _known_hex(value) if isinstance(value, str) else ""
+
+
+def known_id(event: dict[str, Any], name: str) -> str:
+    """The same, and "" for Ray's nil id, which is all ones."""
+    return id_or_none(hex_id(event, name)) or ""
+
+
+def is_default(value: Any) -> bool:
+    """Is it what a proto field holds that nobody set? Ray 2.56 prints those, too."""
+    if isinstance(value, str):
+        return value in ("", "0") or value.endswith("UNSPECIFIED") or bool(_UNSET.fullmatch(value))
+    return not value
 
 
 def time_ns(event: dict[str, Any], name: str = "timestamp") -> int:

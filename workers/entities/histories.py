@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from workers.entities.fields import hex_id, part, parts, text, time_ns
+from workers.entities.fields import hex_id, is_default, part, parts, text, time_ns
 
 log = structlog.get_logger()
 
@@ -73,10 +73,11 @@ Histories = dict[str, History]
 
 
 class Malformed:
-    """Counts entities and events that had to be left out, and logs the first few."""
+    """Counts entities and events that had to be left out, and logs the first few; `strays` are events of other sessions."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.strays = 0
 
     def __call__(self, what: str, error: Exception) -> None:
         self.count += 1
@@ -84,10 +85,16 @@ class Malformed:
             log.warning("malformed event skipped", of=what, error=repr(error))
 
 
-def histories(events: Iterable[dict[str, Any]], malformed: Malformed) -> dict[Kind, Histories]:
-    """All kinds at once, each in order of first appearance by event time. Malformed events are skipped and counted."""
+def histories(events: Iterable[dict[str, Any]], session: str, malformed: Malformed) -> dict[Kind, Histories]:
+    """All kinds at once, each in order of first appearance by event time. Malformed events are skipped and counted.
+
+    So are those that name another session: a collector that outlives its node's session files the next one's first events under it.
+    """
     found: dict[Kind, Histories] = {kind: {} for kind in KINDS}
     for event in sorted(events, key=lambda event: text(event, "timestamp")):
+        if text(event, "sessionName") not in ("", session):
+            malformed.strays += 1
+            continue
         try:
             _add(event, found)
         except MALFORMED as exc:
@@ -110,14 +117,31 @@ def _add(event: dict[str, Any], found: dict[Kind, Histories]) -> None:
         steps = [Transition(text(step, "state"), time_ns(step), step) for step in parts(lifecycle, "stateTransitions")]
         history = found[kind].setdefault(entity_id, History(entity_id))
         if definition:
-            history.definition = definition
+            history.definition = merged(history.definition, definition)
         history.transitions += steps
 
 
 def _in_order(steps: list[Transition]) -> list[Transition]:
     """By time, and each once: an event may be delivered several times."""
-    once = {(step.ns, step.state): step for step in steps}
+    once: dict[tuple[int, str], Transition] = {}
+    for step in steps:
+        known = once.get((step.ns, step.state))
+        once[step.ns, step.state] = Transition(step.state, step.ns, merged(known.fields, step.fields)) if known else step
     return sorted(once.values(), key=lambda step: step.ns)
+
+
+def merged(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """What two messages about the same thing say; a default of the later one never replaces a value (Ray 2.56 prints all defaults)."""
+    if not known:
+        return later
+    both = dict(known)
+    for name, value in later.items():
+        former = known.get(name)
+        if isinstance(former, dict) and isinstance(value, dict):
+            both[name] = merged(former, value)
+        elif name not in known or not is_default(value) or is_default(former):
+            both[name] = value
+    return both
 
 
 class HasId(Protocol):

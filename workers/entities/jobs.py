@@ -47,6 +47,22 @@ def job_rows(
     ]
 
 
+def of_driver(job_id: str) -> str:
+    """The document with the job of a driver that was not the last one of its submission."""
+    return f"jobs/of_driver/{job_id}"
+
+
+def former_drivers(submitted: Iterable[Submission], rows: Iterable[dict[str, Any]], ips: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Documents. Live lists a submission with its last driver, and answers for the others when asked (`find_job_by_ids`)."""
+    by_submission = {row["submission_id"]: row for row in rows}
+    return {
+        of_driver(driver.id): by_submission[job.id] | {"job_id": driver.id, "driver_info": _driver_info(driver, ips)}
+        for job in submitted
+        for driver in job.former_drivers
+        if job.id in by_submission
+    }
+
+
 def _unsubmitted(driver: History, ips: dict[str, str]) -> dict[str, Any]:
     created, finished = driver.first("CREATED"), driver.last("FINISHED")
     config = part(driver.definition, "config")

@@ -17,6 +17,8 @@ ACTORS_PER_CHUNK = 200
 INDEX = "logical_actors/index"
 # GCS notes a node's death and its actors' restarts within moments, in any order.
 _NOTICED_MS = 1000
+# The dashboard sees an actor's address only when it stood so long; and how far the log's times and the events' are apart.
+_SEEN_MS, _CLOCKS_MS = 2, 5
 # Ray: PLACEMENT_GROUP_{INDEXED_BUNDLED,WILDCARD}_RESOURCE_PATTERN.
 _IN_BUNDLE = re.compile(r"(.+)_group_(\d+)_([0-9a-zA-Z]+)")
 _IN_GROUP = re.compile(r"(.+)_group_([0-9a-zA-Z]+)")
@@ -35,7 +37,7 @@ def logical_actor(actor: Actor, ip: str) -> dict[str, Any]:
         "jobId": actor.job_id,
         "address": {
             "nodeId": address.node_id,
-            "ipAddress": ip if actor.nodes and address.node_id else "",
+            "ipAddress": ip if actor.has_address and address.node_id else "",
             "port": address.port,
             "workerId": address.worker_id,
         },
@@ -65,18 +67,30 @@ def logical_actor(actor: Actor, ip: str) -> dict[str, Any]:
 
 
 def listed_on(actor: Actor, nodes: dict[str, Node], driver_nodes: dict[str, str]) -> list[str]:
-    """Nodes that live lists an actor under: those it was on, also former ones.
+    """Nodes that live lists an actor under: those it was on, also former ones, and those that were asked to restart it.
 
-    And its owner's, when its node died: GCS asks the owner's node for a new worker first and tells the dashboard so
-    (`gcs_actor_scheduler.SelectForwardingNode`). `driver_nodes` by job: the owner is not exported unless the actor died of it.
+    GCS asks the owner's node first and tells the dashboard so (`gcs_actor_scheduler.SelectForwardingNode`), which misses what changes
+    within a millisecond. Without the GCS's log the owner's node counts where the actor's own node died. `driver_nodes` by job: the owner
+    is not exported unless the actor died of it.
     """
+    if not actor.nodes:
+        return [actor.address.node_id] if actor.has_address else []
     listed = list(actor.nodes)
-    if any(node_id in nodes and 0 < nodes[node_id].end <= ms + _NOTICED_MS for node_id, ms in actor.restarted_from):
+    if actor.leased and actor.restarted_from:
+        listed += _asked_at_restarts(actor)
+    elif any(node_id in nodes and 0 < nodes[node_id].end <= ms + _NOTICED_MS for node_id, ms in actor.restarted_from):
         owner_ip = text(part(actor.death_cause, "actorDiedErrorContext"), "ownerIpAddress")
         owner = next((node.id for node in nodes.values() if node.ip == owner_ip), driver_nodes.get(actor.job_id))
-        if owner and owner not in listed:
-            listed.append(owner)
-    return listed
+        listed += [owner] if owner else []
+    return list(dict.fromkeys(listed))
+
+
+def _asked_at_restarts(actor: Actor) -> list[str]:
+    first = min(ms for _, ms in actor.restarted_from) - _CLOCKS_MS
+    following = [*actor.leased[1:], (actor.leased[-1][0] + _SEEN_MS, "")]
+    asked = zip(actor.leased, following, strict=True)
+    # A node that is asked again and again is asked for as long as that takes.
+    return [node_id for (ms, node_id), (next_ms, next_node) in asked if ms >= first and (next_ms - ms >= _SEEN_MS or next_node == node_id)]
 
 
 def own_resources(required: dict[str, float]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Placement groups: rows of the State API, from the dashboard answer that the collector stored and, should they come, from events.
 
-No Ray up to 2.60 emits PLACEMENT_GROUP_* events, though its proto has them; they would be newer than the stored answer.
+No Ray up to 2.60 emits PLACEMENT_GROUP_* events, though its proto has them; they would be newer than the stored answer. Which columns a
+stored row has differs between versions (`label_domain_*` in 2.56, `topology_*` later): all of them are shown, and no others.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def _stored_rows(endpoints: dict[str, bytes], malformed: Malformed) -> Iterable[
         except (msgspec.DecodeError, *MALFORMED) as exc:
             malformed(path, exc)
             continue
-        rows = [row for row in parts(answer, "result") if isinstance(row.get("placement_group_id"), str)]
+        found = [row for row in parts(answer, "result") if isinstance(row.get("placement_group_id"), str)]
+        # Ray 2.56's page fails on a row without bundles.
+        rows = [row | {"bundles": row.get("bundles") or []} for row in found]
         best = max(best, rows, key=lambda candidate: sum(map(len, candidate)))
     return best
 

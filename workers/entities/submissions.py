@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.entities.actors import Actor
+from workers.entities.entrypoints import LONGEST, entrypoint
 from workers.entities.fields import number, part, text
 from workers.entities.histories import Histories, History
 from workers.log_pieces import LogPieces
@@ -35,6 +36,7 @@ class Submission:
 
     id: str
     driver: History | None = None
+    former_drivers: list[History] = field(default_factory=list)
     supervisor: Actor | None = None
     exported: History | None = None
     logged_start: int = 0
@@ -66,7 +68,10 @@ def submissions(
 
     for history in sorted(drivers.values(), key=lambda history: history.id):
         if submission_id := submission_of(history):
-            of(submission_id).driver = history  # the last driver counts, as in live
+            job = of(submission_id)
+            if job.driver:
+                job.former_drivers.append(job.driver)
+            job.driver = history  # the last driver counts, as in live
     for history in exported.values():
         of(history.id).exported = history
     for actor in actors:
@@ -106,12 +111,16 @@ def _read_logs(jobs: Sequence[Submission], logs: LogPieces) -> None:
     keys = {job.id: logs.named(f"job-driver-{job.id}.log") for job in jobs}
     heads = logs.heads([key for of_job in keys.values() for key in of_job], _HEAD_BYTES)
     for job in jobs:
-        marker = f"Running entrypoint for job {job.id}: "
+        called = text(job.driver.definition, "entrypoint") if job.driver else ""
         for key in keys[job.id]:
-            _, found, rest = heads.get(key, "").partition(marker)
-            if found:
-                job.log_entrypoint = rest.partition("\n")[0]
-                job.log_nodes = {_node_of(key): key}
+            head = heads.get(key, "")
+            if f"Running entrypoint for job {job.id}: " not in head:
+                continue
+            job.log_nodes = {_node_of(key): key}
+            job.log_entrypoint = entrypoint(head, job.id, called)
+            if job.log_entrypoint is None:
+                longer = logs.heads([key], LONGEST + _HEAD_BYTES).get(key, "")
+                job.log_entrypoint = entrypoint(longer, job.id, called)
         if not job.log_nodes:
             job.log_nodes = {_node_of(key): key for key in keys[job.id]}
     failed = [job for job in jobs if not job.logged_message and job.logged_status not in ("SUCCEEDED", "STOPPED")]

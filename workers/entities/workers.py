@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from workers.entities.actors import Actor
-from workers.entities.ends import WorkerDeath
+from workers.entities.ends import EXIT_TYPES, WorkerDeath
 from workers.entities.fields import hex_id, number, part, text
 from workers.entities.histories import Histories, History, Malformed, Transition, each
+from workers.entities.logged_workers import LoggedWorker
 
-# proto WorkerExitType
-EXIT_TYPES = ("SYSTEM_ERROR", "INTENDED_SYSTEM_EXIT", "USER_ERROR", "INTENDED_USER_EXIT", "NODE_OUT_OF_MEMORY")
 _TIMES = {
     "worker_launch_time_ms": "workerLaunchTimeMs",
     "worker_launched_time_ms": "workerLaunchedTimeMs",
@@ -23,7 +22,7 @@ _TIMES = {
 _NOT_LAUNCHED = 2**64 - 1
 _EXIT = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*)", re.DOTALL)
 _DRIVER_SUFFIX = "f" * 48
-_DRIVER_LOG = re.compile(r"([0-9a-f]{56})/logs/python-core-driver-([0-9a-f]{8})f{48}_(\d+)\.log")
+_DRIVER_LOG = re.compile(r"([0-9a-f]{56})/logs/(?:old/)?python-core-driver-([0-9a-f]{8})f{48}_(\d+)\.log")
 
 
 def worker_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
@@ -51,10 +50,12 @@ def worker_row(history: History, ips: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def driver_rows(drivers: Histories, log_names: Iterable[str], ips: dict[str, str], malformed: Malformed) -> list[dict[str, Any]]:
+def driver_rows(
+    drivers: Histories, log_names: Iterable[str], exits: dict[str, tuple[str, str]], ips: dict[str, str], malformed: Malformed
+) -> list[dict[str, Any]]:
     """Drivers are workers too, but no event says so: their jobs' events and, for Ray's own jobs, the names of their log files do.
 
-    How a driver exited is not known. `log_names` are keys below the session.
+    `log_names` are keys below the session, `exits` what drivers said of their ends, by worker id.
     """
     rows = {}
     for key in log_names:
@@ -62,7 +63,11 @@ def driver_rows(drivers: Histories, log_names: Iterable[str], ips: dict[str, str
             row = _driver_row(History(match[2]), match[1], int(match[3]), ips)
             rows[row["worker_id"]] = row
     of_jobs = each(drivers.values(), lambda job: _driver_row(job, driver_node(job), number(job.definition, "driverPid"), ips), malformed)
-    return list((rows | {row["worker_id"]: row for row in of_jobs}).values())
+    rows |= {row["worker_id"]: row for row in of_jobs}
+    for row in rows.values():
+        if not row["is_alive"]:
+            row["exit_type"], row["exit_detail"] = exits.get(row["worker_id"], (None, None))
+    return list(rows.values())
 
 
 def driver_node(job: History) -> str:
@@ -90,11 +95,14 @@ def _driver_row(history: History, node_id: str, pid: int, ips: dict[str, str]) -
     }
 
 
-def deaths(workers: Histories, actors: Iterable[Actor], log_events: Iterable[dict[str, Any]]) -> dict[str, WorkerDeath]:
-    """Dead workers by id. Ray before 2.57 exported no WORKER_* events: there actors and the raylets' log events tell of some."""
+def deaths(
+    workers: Histories, logged: Iterable[LoggedWorker], actors: Iterable[Actor], log_events: Iterable[dict[str, Any]]
+) -> dict[str, WorkerDeath]:
+    """Dead workers by id. Without WORKER_* events the raylets' logs say best; where those are lost, actors and log events tell of some."""
     if workers:
         return {worker_id: _death(dead) for worker_id, history in workers.items() if (dead := history.last("DEAD"))}
-    return _deaths_told_by_raylets(log_events) | _deaths_told_by_actors(actors)
+    told = {worker.id: worker.death() for worker in logged if worker.end}
+    return _deaths_told_by_raylets(log_events) | _deaths_told_by_actors(actors) | told
 
 
 def _death(dead: Transition) -> WorkerDeath:
