@@ -10,9 +10,12 @@ DEMO := .demo
 RAY_VERSION := 2.60.0
 PORT ?= 8080
 ARGS ?=
+RUNS ?= 200
+SEED ?= 1
+JOBS ?= 4
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help setup demo test lint format type bench bench-quick docs lock clean
+.PHONY: help setup demo test soak lint format type bench bench-quick docs lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +52,9 @@ demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http:
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+soak: $(VENV)/.ready-dev ## load sessions while faults strike (RUNS=1000 SEED=7 JOBS=4; docs/reliability.md)
+	@$(BIN)/python -m tests.soak --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) $(ARGS)
+
 lint: $(VENV)/.ready-dev ## check style, formatting and the layers
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
@@ -77,4 +83,4 @@ lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARG
 	  --constraint <(sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements-dev.lock) --output-file requirements.lock
 
 clean: ## remove .venv, the demo's data and caches
-	@rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(DEMO) .soak dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,157 @@
+"""Starts our commands in a tenth of the time: a process that has imported their libraries forks for each, and tells when one ends.
+
+What starts so is a process like any other, with a group and an environment of its own. Imports are most of a start, and a soak starts
+thousands of processes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# Nothing that starts threads, or reads settings, when it is imported: workers.app does.
+_MODULES = (
+    "boto3 cachetools celery celery.app.trace celery.apps.worker celery.bin.worker celery.concurrency.prefork celery.worker.consumer fastapi "
+    "fastapi.openapi.docs httpx kombu.transport.redis kubernetes.client kubernetes.watch msgspec pydantic_settings redis.asyncio rich.progress "
+    "sse_starlette structlog tenacity typer uvicorn uvicorn.protocols.http.httptools_impl uvicorn.loops.uvloop zstandard isal.igzip "
+    "api.app cli.main workers.load workers.event_files"
+)
+_LOOK_EVERY = 0.05
+
+
+class WarmStart:
+    """The forking process, from the soak's side."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.soak.warm_start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self._codes: dict[int, int] = {}
+        self._started: dict[str, int] = {}
+        self._changed = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, name: str, arguments: list[str], log: Path, environment: dict[str, str]) -> WarmProcess:
+        """`name` must be unique."""
+        assert self._process.stdin is not None
+        order = {"name": name, "arguments": arguments, "log": str(log), "environment": environment}
+        with self._changed:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            assert self._changed.wait_for(lambda: name in self._started, 120), f"{name} was not started"
+        return WarmProcess(self, self._started[name])
+
+    def code(self, pid: int, timeout: float) -> int | None:
+        """How a process ended; None while it runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: pid in self._codes, timeout)
+            return self._codes.get(pid)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            told = json.loads(line)
+            with self._changed:
+                if "name" in told:
+                    self._started[told["name"]] = told["pid"]
+                else:
+                    self._codes[told["pid"]] = told["code"]
+                self._changed.notify_all()
+
+
+class WarmProcess:
+    """What of `subprocess.Popen` is used."""
+
+    def __init__(self, start: WarmStart, pid: int) -> None:
+        self._start = start
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._start.code(self.pid, 0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.returncode = self._start.code(self.pid, 60.0 if timeout is None else timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("ray-history", timeout or 60.0)
+        return self.returncode
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _serve() -> None:
+    for name in _MODULES.split():
+        importlib.import_module(name)
+    buffer = b""
+    while True:
+        ready, _, _ = select.select([0], [], [], _LOOK_EVERY)
+        if ready:
+            read = os.read(0, 1 << 16)
+            if not read:
+                return
+            *lines, buffer = (buffer + read).split(b"\n")
+            for line in lines:
+                order = json.loads(line)
+                if not (pid := os.fork()):
+                    _become(order)
+                _tell({"name": order["name"], "pid": pid})
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                _tell({"pid": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
+
+
+def _tell(what: dict[str, Any]) -> None:
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+def _become(order: dict[str, Any]) -> None:
+    """`ray-history ...` from here on; never returns."""
+    os.setsid()
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for number, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(file, number)
+    os.environ.clear()
+    # The worker would start itself again for its allocator's settings.
+    os.environ.update({**order["environment"], "_RAY_HISTORY_PREPARED": str(os.getpid())})
+    sys.argv = ["ray-history", *order["arguments"]]
+    code: Any = 1
+    try:
+        from cli.main import main
+
+        main()
+    except SystemExit as exc:
+        code = exc.code
+    except BaseException:  # noqa: BLE001 - this fork must never go on as what it was forked from
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    _serve()
