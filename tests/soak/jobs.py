@@ -36,7 +36,7 @@ class Job:
             outcome = self._on_stack(plan).run(plan)
         except Exception as exc:  # noqa: BLE001 - of the soak itself: said, and the other runs go on
             outcome = Outcome(plan, problems=[f"the soak itself failed: {type(exc).__name__}: {exc}"])
-        if not outcome.good:
+        if not outcome.reusable:
             self.close()
         return outcome
 

@@ -43,6 +43,8 @@ class Outcome:
     drift: int = 0
     publishes: int = 0
     problems: list[str] = field(default_factory=list)
+    # Whether the next run may begin where this one ended.
+    reusable: bool = False
     seconds: float = 0.0
 
     @property
@@ -158,7 +160,9 @@ class Soak:
                     outcome.problems.append("a worker ended by itself with code 0")
         if not any(worker.child.runs() for worker in scene.stack.workers):
             scene.stack.mend(workers=1)
-        outcome.problems += self._probe()
+        unused = self._probe()
+        outcome.problems += unused
+        outcome.reusable = not unused
         for orphan in scene.orphans:
             if orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
                 outcome.problems.append(f"process {orphan.pid} outlives its killed parent")
