@@ -20,25 +20,30 @@ _LOG_EVENTS = "*/logs/events/event_*.log"
 
 @dataclass(slots=True)
 class SessionFiles:
-    """Event files, stored dashboard answers by the path they answer, log event files, and the few log files that a load looks into."""
+    """Event files, stored dashboard answers by the path they answer, log event files, the few log files that a load looks into.
+
+    `others`: how many more there are.
+    """
 
     events: list[ObjectInfo] = field(default_factory=list)
     endpoints: dict[str, ObjectInfo] = field(default_factory=dict)
     log_events: list[ObjectInfo] = field(default_factory=list)
     logs: list[ObjectInfo] = field(default_factory=list)
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Contents: stored dashboard answers by path, log event files by their key below the session; pieces of logs are read when asked for.
 
-    `nearby_metadata` is another session's `cluster_metadata`, for one whose collector stored none.
+    `nearby_metadata` is another session's `cluster_metadata`, for one whose collector stored none. `files`: how many there are in all.
     """
 
     endpoints: dict[str, bytes]
     log_events: list[tuple[str, bytes]]
     logs: LogPieces
     nearby_metadata: bytes | None = None
+    files: int = 0
 
 
 def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
@@ -59,6 +64,8 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
             files.log_events.append(file)
         elif is_wanted(below):
             files.logs.append(file)
+        else:
+            files.others += 1
     run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
     return files
 
@@ -77,4 +84,5 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
         [(file.key.removeprefix(prefix), contents[file.key]) for file in files.log_events if file.key in contents],
         LogPieces(storage, prefix, files.logs, run.loss),
         None if METADATA in files.endpoints else nearby_metadata(storage, run.session),
+        len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
     )

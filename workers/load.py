@@ -15,6 +15,7 @@ from workers.entities import Entities, build
 from workers.event_files import SessionFiles, read_stored
 from workers.load_run import LoadRun
 from workers.partition import Lines, Ranges, UnreadableFile, partition, unpack
+from workers.session_warnings import session_warnings
 from workers.snapshot_end import entity_fields, lineage_actors, lineage_fields, meta_field, summary_fields, task_table
 from workers.task_range import TaskRange, merge_range
 
@@ -98,6 +99,10 @@ def finish(
         skipped["malformed"] += entities.malformed
     if entities.strays:
         skipped["other_session"] += entities.strays
-    run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped), ray_version=entities.ray_version))
+    version = entities.ray_version
+    rows = {name: table.rows for name, table in tables.items()}
+    warned = session_warnings(version, files=entities.files, event_files=run.event_files, rows=rows)
+    run.warn(warned)
+    run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped), ray_version=version, warnings=warned))
     run.publish()
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped))

@@ -13,6 +13,7 @@ from shared.errors import StaleGeneration, StorageUnavailable, StoreUnavailable
 from shared.metrics import LOAD_SECONDS, LOADS, SNAPSHOT_WRITTEN, count_failed
 from shared.sessions import Session
 from shared.settings import LoadSettings
+from shared.snapshots.format import Warned
 from shared.store import keys
 from shared.store.claims import WorkerClaims, seconds_since_claim
 from shared.store.client import SyncRedis, redis_errors
@@ -113,6 +114,15 @@ class LoadRun:
     def loss(self, file: str, code: str, message: str) -> None:
         """Record a file that could not be read, by its key below the storage root."""
         self._progress.lose(file, code, message)
+
+    def warn(self, warned: Iterable[Warned]) -> None:
+        """Say in the load status what this session's snapshot lacks though nothing was lost."""
+        self._progress.warn(warned)
+
+    @property
+    def event_files(self) -> int:
+        """How many there are, by what any part of this load counted."""
+        return self._progress.counted("files_total")
 
     def losses(self) -> tuple[list[tuple[str, str, str]], int]:
         """(file, code, message) of what was lost by any part of this load, and how many there were."""

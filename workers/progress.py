@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import cast
 
+import msgspec
 import structlog
 
 from shared.metrics import LOST_FILES, PHASE_SECONDS, count_progress
 from shared.sessions import Session
+from shared.snapshots.format import Warned
 from shared.store import keys
 from shared.store.client import SyncRedis, redis_errors
-from shared.store.load_status import LOSS, LOSS_COUNT, LOSSES_KEPT, PROGRESS_FIELDS
+from shared.store.load_status import LOSS, LOSS_COUNT, LOSSES_KEPT, PROGRESS_FIELDS, WARNINGS
 
 log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
 
 _FLUSH_EVERY = 0.25
 _COUNTED = (*PROGRESS_FIELDS, "events_skipped")
@@ -84,6 +88,14 @@ class Progress:
                 pipe.hset(self._name, "phase", phase)
             pipe.pexpire(self._name, self._ttl_ms)
             pipe.pexpire(self._journal, self._ttl_ms)
+            pipe.execute()
+
+    def warn(self, warned: Iterable[Warned]) -> None:
+        """What the load status says besides losses; a later call replaces it."""
+        with redis_errors():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hset(self._name, WARNINGS, _encode([(one.code, one.message) for one in warned]))
+            pipe.pexpire(self._name, self._ttl_ms)
             pipe.execute()
 
     def lose(self, file: str, code: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from shared.ray.columns import RESOURCES, TASKS
 from shared.ray.function_summary import CountKey, summary_by_function
 from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
 from shared.snapshots import format as fmt
-from shared.snapshots.format import Meta, PartIndex, TableIndex
+from shared.snapshots.format import Meta, PartIndex, TableIndex, Warned
 from shared.snapshots.writer import small_table
 from workers.entities import Entities
 
@@ -63,7 +64,13 @@ def task_table(parts: list[PartIndex]) -> TableIndex:
 
 
 def meta_field(
-    tables: dict[str, TableIndex], *, losses: list[tuple[str, str, str]], loss_count: int, counts: dict[str, int], ray_version: str | None
+    tables: dict[str, TableIndex],
+    *,
+    losses: list[tuple[str, str, str]],
+    loss_count: int,
+    counts: dict[str, int],
+    ray_version: str | None,
+    warnings: Sequence[Warned] = (),
 ) -> dict[str, bytes]:
     meta = Meta(
         format=fmt.FORMAT,
@@ -73,6 +80,7 @@ def meta_field(
         loss_count=loss_count,
         counts=counts,
         ray_version=ray_version,
+        warnings=list(warnings),
     )
     fields: dict[str, Any] = {fmt.META: fmt.pack(meta)}
     return fields

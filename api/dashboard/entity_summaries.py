@@ -12,7 +12,7 @@ from api.dashboard import answers
 from api.dashboard.list_options import given_filters, split_filters
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
-from api.dashboard.state import NEVER_STORED, partial_failure
+from api.dashboard.state import NEVER_STORED, partial_failure, warned
 from api.dashboard.stored import stored_answer
 from shared.ray.columns import ACTORS
 from shared.snapshots.filters import BadFilter
@@ -40,7 +40,7 @@ async def summarize_actors(request: Request, scope: DashboardScope) -> Response:
         {"summary": summary, "total_actors": found, "summary_by": "class"},
         {"total": meta.tables["actors"].rows, "num_after_truncation": meta.tables["actors"].rows, "num_filtered": found},
         meta,
-        None,
+        warned(meta, "actors"),
     )
 
 

@@ -92,7 +92,8 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
         options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser
     )
     total = page.total if resource is TASKS else meta.tables[resource.name].rows
-    return answers.json_pieces(list_body(page, total, meta, None, after_source=page.total if resource in (TASKS, NODES) else total))
+    after_source = page.total if resource in (TASKS, NODES) else total
+    return answers.json_pieces(list_body(page, total, meta, warned(meta, resource.name), after_source=after_source))
 
 
 def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None, *, after_source: int | None = None) -> list[bytes]:
@@ -103,6 +104,11 @@ def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None
         page.rows,
         b'],"partial_failure_warning":' + _encode(partial_failure(meta)) + b',"warnings":' + _encode(warnings) + b"}}}",
     )
+
+
+def warned(meta: Meta, table: str) -> list[str] | None:
+    """What this session's table lacks though nothing was lost: its Ray exported less, or nothing."""
+    return [one.message for one in meta.warnings if not one.tables or table in one.tables] or None
 
 
 def partial_failure(meta: Meta) -> str:

@@ -10,10 +10,11 @@ from api.dashboard import answers
 from api.dashboard.list_options import MAX_LIMIT, given_filters, split_filters
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
-from api.dashboard.state import NOT_DRIVER, partial_failure
+from api.dashboard.state import NOT_DRIVER, partial_failure, warned
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import summary_by_function
 from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
+from shared.ray.versions import SUMMARY_BY_NAME
 from shared.snapshots.filters import BadFilter, Filter
 
 routes = Routes()
@@ -68,11 +69,15 @@ async def summarize_tasks(request: Request, scope: DashboardScope) -> Response:
     elif not stored:
         stored = [await _functions(scope, (*source, *others))]
     meta = await scope.snapshot.meta()
+    warnings = warnings or warned(meta, "tasks")
     before = (
         b'{"result":true,"msg":"","data":{"result":{"total":%d,"num_after_truncation":%d,"num_filtered":%d,'
         b'"result":{"node_id_to_summary":{"cluster":' % (counted.total, counted.total, counted.num_filtered)
     )
-    after = b'}},"partial_failure_warning":%b,"warnings":%b}}}' % (_encode(partial_failure(meta)), _encode(warnings))
+    after = b'}},"partial_failure_warning":%b,"warnings":%b}}}' % (
+        _encode(partial_failure(meta)),
+        _encode(warnings),
+    )
     return answers.json_pieces([before, *stored, after])
 
 
@@ -81,9 +86,13 @@ async def _stored(scope: DashboardScope, by: str, job: str | None) -> list[bytes
 
 
 async def _functions(scope: DashboardScope, filters: tuple[Filter, ...]) -> bytes:
+    by_name = SUMMARY_BY_NAME.in_ray((await scope.snapshot.meta()).ray_version)
     counts = await scope.snapshot.table("tasks").column_counts(("name", "func_or_class_name", "type", "state"), filters)
     return _encode(
-        summary_by_function(((str(name or function), str(type_), str(state)), n) for (name, function, type_, state), n in counts.items())
+        summary_by_function(
+            ((str(name or function) if by_name else str(function), str(type_), str(state)), n)
+            for (name, function, type_, state), n in counts.items()
+        )
     )
 
 

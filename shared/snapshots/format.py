@@ -76,6 +76,14 @@ class ColumnData(msgspec.Struct, array_like=True):
     codes: bytes
 
 
+class Warned(msgspec.Struct, array_like=True):
+    """What a complete snapshot does not have either, and why; `tables` that lack it, empty: all."""
+
+    code: str
+    message: str
+    tables: list[str] = []
+
+
 class Meta(msgspec.Struct):
     """What a reader must know before anything else. `losses` are (file, code, message); `complete` is False for a partial snapshot."""
 
@@ -86,6 +94,7 @@ class Meta(msgspec.Struct):
     loss_count: int = 0
     counts: dict[str, int] = {}
     ray_version: str | None = None
+    warnings: list[Warned] = []
 
 
 class _Codec(threading.local):

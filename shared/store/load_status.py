@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 
 from shared.sessions import Session
@@ -17,6 +18,7 @@ PROGRESS_FIELDS = ("files_total", "files_read", "files_failed", "bytes_total", "
 LOSS = "loss:"
 LOSS_COUNT = "losses"
 LOSSES_KEPT = 200
+WARNINGS = "warnings"
 FINAL = frozenset({"absent", "loaded", "failed", "live"})
 
 
@@ -71,6 +73,7 @@ async def read_status(redis: Redis, session: Session) -> LoadStatus:
         "losses": losses(progress),
         "loss_count": int(progress.get(LOSS_COUNT, 0)),
         "events_skipped": int(progress.get("events_skipped", 0)),
+        "warnings": warnings(progress),
         "attempt": int(status.get("attempt", 0)),
         "queued_at": _time(status.get("queued_at")),
         "started_at": _time(status.get("started_at")),
@@ -108,6 +111,7 @@ def absent(session: Session, state: str = "absent") -> dict[str, Any]:
         "losses": [],
         "loss_count": 0,
         "events_skipped": 0,
+        "warnings": [],
         "attempt": 0,
         "queued_at": None,
         "started_at": None,
@@ -138,6 +142,12 @@ class ListedState:
     @property
     def partial(self) -> bool:
         return self.complete is False
+
+
+def warnings(progress: Mapping[str, str]) -> list[dict[str, str]]:
+    """What the snapshot lacks though nothing was lost, and what would bring it."""
+    warned = msgspec.json.decode(progress.get(WARNINGS, "[]"), type=list[tuple[str, str]])
+    return [{"code": code, "message": message} for code, message in warned]
 
 
 async def listed_states(redis: Redis, session_keys: list[str]) -> list[ListedState]:

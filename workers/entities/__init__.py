@@ -31,7 +31,8 @@ class Entities:
     """What a load publishes beside tasks.
 
     `rows`: State API rows by resource, all columns, in live order. `docs`: JSON documents by name. `ends`: what ended task
-    attempts from outside. `malformed`: events and entities that had to be left out. `strays`: events of other sessions.
+    attempts from outside. `malformed`: events and entities that had to be left out. `strays`: events of other sessions. `files`: how
+    many are stored beside event files.
     """
 
     rows: dict[str, list[dict[str, Any]]]
@@ -40,6 +41,7 @@ class Entities:
     ray_version: str | None
     malformed: int = 0
     strays: int = 0
+    files: int = 0
 
 
 def build(events: list[dict[str, Any]], stored: Stored, session: Session) -> Entities:
@@ -93,7 +95,7 @@ def build(events: list[dict[str, Any]], stored: Stored, session: Session) -> Ent
     }
     job_ends = {history.id: end.ns for history in found[DRIVER_JOB].values() if (end := history.last("FINISHED"))}
     ends = TaskEnds(deaths(found[WORKER], logged.values(), actors, log_events), job_ends)
-    return Entities(rows, docs, ends, facts.ray_version, malformed.count, malformed.strays)
+    return Entities(rows, docs, ends, facts.ray_version, malformed.count, malformed.strays, stored.files)
 
 
 def _sorted(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
