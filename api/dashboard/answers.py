@@ -12,6 +12,7 @@ _encode = msgspec.json.Encoder().encode
 # In a request's scope: whoever set it takes a whole body, as a list under the same name in one body message. So what is cached already
 # need not be copied together.
 PIECES = "pieces"
+NOT_FOUND = b"404: Not Found"
 
 
 class _Pieces(Response):
@@ -55,4 +56,4 @@ def refused(reason: str, status: int = 400) -> Response:
 
 def not_found() -> Response:
     """What aiohttp answers for a path that it has no route for."""
-    return Response("404: Not Found", 404, media_type="text/plain")
+    return Response(NOT_FOUND, 404, media_type="text/plain")

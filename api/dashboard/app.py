@@ -20,7 +20,7 @@ from api import compression
 from api.dashboard import answers
 from api.dashboard.capture import Answer, Capture, Headers, tagged
 from api.dashboard.routing import DASHBOARD, DashboardRoutes
-from api.dashboard.scope import DashboardScope, is_browser
+from api.dashboard.scope import DashboardScope, is_browser, passed_on_by_ray
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
@@ -131,7 +131,7 @@ class Dashboard:
         assert entered.session is not None  # noqa: S101
         scope = request.scope
         headers: Headers = scope["headers"]
-        browser, encoding = is_browser(headers), compression.choose(_header(headers, b"accept-encoding").decode("latin-1"))
+        browser, encoding = is_browser(headers), _encoding(headers)
         key = _key(entered, scope, encoding, browser=browser)
         if (known := _header(headers, b"if-none-match")) and (tag := _tag(key, encoding)) in known:
             await send({"type": "http.response.start", "status": 304, "headers": tagged([], tag)})
@@ -147,7 +147,11 @@ class Dashboard:
             size = answer.size
             if answer.status == 200 and size * _LARGEST_SHARE <= self._settings.block_cache and scope["method"] != "HEAD":
                 cache.put(cache_key, answer, size + 1024)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        status = answer.status
+        if status == 404 and answer.body != [answers.NOT_FOUND] and passed_on_by_ray(headers):
+            # A Ray dashboard in front takes 404 for "ask your own cluster", which may well have a job of the same id.
+            status = 410
+        await send({"type": "http.response.start", "status": status, "headers": answer.headers})
         *others, last = [b""] if scope["method"] == "HEAD" else answer.body
         for piece in others:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -167,7 +171,7 @@ class Dashboard:
 
 
 def _problem(exc: HistoryError, scope: Scope) -> Response:
-    if isinstance(exc, SessionNotFound) and scope["path"].rstrip("/").endswith(_VERSION):
+    if isinstance(exc, SessionNotFound) and (passed_on_by_ray(scope["headers"]) or scope["path"].rstrip("/").endswith(_VERSION)):
         return dashboard_problem(410, exc.code, str(exc))
     return history_problem(exc, dashboard_problem)
 
@@ -178,6 +182,12 @@ def _ended(scope: Scope) -> Response:
     answer = dashboard_problem(405, "session_ended", detail)
     answer.headers["Allow"] = ", ".join(_READ_METHODS)
     return answer
+
+
+def _encoding(headers: Headers) -> str:
+    """A Ray dashboard in front says what its browser accepts, and serves its own cluster's answer where it cannot unpack ours: no zstd."""
+    accepted = _header(headers, b"accept-encoding").decode("latin-1")
+    return compression.choose("gzip" if "gzip" in accepted and passed_on_by_ray(headers) else accepted)
 
 
 def _header(headers: Headers, name: bytes) -> bytes:

@@ -34,6 +34,14 @@ class DashboardScope:
     browser: bool
 
 
+def passed_on_by_ray(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Does a Ray dashboard pass on this GET (`ray start --head --proxy-server-url`)?
+
+    It gives every request a content type, which no client gives a GET (Ray: `HttpServerDashboardHead.proxy_server_middleware`).
+    """
+    return (b"content-type", b"application/json") in headers
+
+
 def is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
     """Ray's guess whether a request came from a browser; names are lower-case."""
     return any(name in _BROWSER_HEADERS or (name == b"user-agent" and value.startswith(b"Mozilla")) for name, value in headers)

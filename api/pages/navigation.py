@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from api.dashboard.scope import passed_on_by_ray
 from shared.errors import HistoryError, InvalidReference, SessionNotFound
 from shared.sessions import SessionRef
 
@@ -49,11 +50,8 @@ def is_navigation(request: Request) -> bool:
 
 
 def by_ray_dashboard(request: Request) -> bool:
-    """Does a Ray dashboard pass this on (`ray start --head --proxy-server-url`)?
-
-    It gives every request a content type, which no client gives a GET (Ray: `HttpServerDashboardHead.proxy_server_middleware`).
-    """
-    return request.method in ("GET", "HEAD") and request.headers.get("content-type") == "application/json"
+    """It serves its own pages where ours are 404, and follows redirects by itself, which loses their cookies."""
+    return passed_on_by_ray(request.scope["headers"])
 
 
 def by_accept(response: Response) -> Response:
@@ -63,7 +61,7 @@ def by_accept(response: Response) -> Response:
 
 
 def send_on(request: Request, address: str, status: int = 303) -> Response:
-    """A redirect. Ray's dashboard would follow it itself and lose its cookies: its browser gets a page that goes on instead."""
+    """A redirect; for the browser of a Ray dashboard in front, a page that goes on."""
     headers = {"Vary": "Accept, Content-Type", "Cache-Control": "no-store"}
     if not (by_ray_dashboard(request) and is_navigation(request)):
         return RedirectResponse(address, status, headers)

@@ -13,6 +13,7 @@ import pytest
 from tests.gated_bucket import GatedBucket
 from tests.integration.conftest import SMALL, Running
 from tests.servers import Api
+from tests.waiting import wait_until
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 # A Ray dashboard with --proxy-server-url passes its browser's request on so.
@@ -57,6 +58,30 @@ def test_a_ray_dashboard_in_front_gets_a_page_that_goes_on(running: Running, loa
     assert answer.status_code == 200
     assert f'href="{OVERVIEW}"' in answer.text
     assert set(_cookies(answer)) == set(NAMES)
+
+
+def test_a_ray_dashboard_in_front_can_unpack_what_it_gets(running: Running, loaded: str) -> None:
+    """What it cannot, it answers from its own cluster, silently."""
+    accepted = {"Accept-Encoding": "gzip, deflate, br, zstd"}
+    for headers, encoding in ((accepted, "zstd"), (accepted | {"Content-Type": "application/json"}, "gzip")):
+        answer = running.api.get(f"/sessions/{loaded}/dashboard/api/v0/tasks?detail=1", headers=headers)
+        assert answer.headers["content-encoding"] == encoding
+
+
+def test_a_ray_dashboard_in_front_is_not_sent_to_its_own_cluster(running: Running, loaded: str) -> None:
+    """Once a session is entered: it takes 404 for that. What is no route of ours it may answer."""
+    cookies = _cookies(_enter(running.api, loaded))
+    gone = cookies | {"session_name": "session_2020-01-01_00-00-00_000000_1"}
+    for path, entered, direct, proxied in (
+        ("/api/jobs/ffffff00", cookies, 404, 410),
+        ("/nodes/unknown", cookies, 404, 410),
+        ("/api/v0/tasks", gone, 404, 410),
+        ("/api/v0/platform_events", cookies, 404, 404),
+        ("/static/js/main.js", cookies, 404, 404),
+        ("/api/v0/tasks", {}, 404, 404),
+    ):
+        asked = [httpx.get(running.api.url + path, cookies=entered, headers=headers, trust_env=False) for headers in ({}, BY_RAY)]
+        assert [answer.status_code for answer in asked] == [direct, proxied], path
 
 
 def test_a_browser_waits_on_the_loading_page_and_a_script_is_told(running: Running, gated: str) -> None:
@@ -182,4 +207,4 @@ def test_a_script_that_knows_only_kuberay_s_answer_is_held(own: tuple[Any, Api],
         held = _enter(api, ref)
         assert (held.status_code, held.json()["code"]) == (503, "loading")
         assert _enter(api, f"{ref}?wait=0").status_code == 202, "who says how long it waits knows our answers"
-    assert _enter(api, ref).status_code == 200
+    wait_until(lambda: _enter(api, ref).status_code == 200, "the answer that is held until the session is loaded", 60)
