@@ -7,6 +7,7 @@ python -m benchmarks.floors send PORT FILE    a bare ASGI app that answers every
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import os
 import subprocess
@@ -20,12 +21,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvicorn
 
+from benchmarks.flat_events import FlatEvent
 from benchmarks.http_client import Connection
 from cli.embedded_server import free_port
 from cli.processes import Processes
 from cli.serve import _TUNABLES
-from workers.partition import unpack
-from workers.ray_events import Definition, Lifecycle, Profile
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -33,26 +33,7 @@ if TYPE_CHECKING:
 _READY = 30.0
 
 
-class _Lifecycle(Lifecycle, gc=False):
-    taskId: str = ""  # noqa: N815
-
-
-class _Profile(Profile, gc=False):
-    taskId: str = ""  # noqa: N815
-
-
-class _FlatEvent(msgspec.Struct, gc=False):
-    """An event with everything that rows are made of, decoded as it stands."""
-
-    eventType: str = ""  # noqa: N815
-    timestamp: str = ""
-    taskDefinitionEvent: Definition | None = None  # noqa: N815
-    actorTaskDefinitionEvent: Definition | None = None  # noqa: N815
-    taskLifecycleEvent: _Lifecycle | None = None  # noqa: N815
-    taskProfileEvents: _Profile | None = None  # noqa: N815
-
-
-_decode_lines = msgspec.json.Decoder(_FlatEvent, strict=False).decode_lines
+_decode_lines = msgspec.json.Decoder(FlatEvent, strict=False).decode_lines
 
 
 def decode_floor(files: Iterable[Path]) -> float:
@@ -89,8 +70,8 @@ def _decode(files: list[Path]) -> float:
     seconds = 0.0
     gc.disable()
     for file in files:
-        text, problem = unpack(file.read_bytes())
-        assert problem is None, file
+        data = file.read_bytes()
+        text = gzip.decompress(data) if file.suffix == ".gz" else data
         began = time.perf_counter()
         _decode_lines(text)
         seconds += time.perf_counter() - began

@@ -83,6 +83,15 @@ class LoadSettings(_Concern):
     snapshot_grace: Seconds = Field(60.0, description="A replaced snapshot stays readable this long, in seconds.")
     snapshot_budget: Bytes = Field(2048 * _MIB, description="Bytes that all snapshots together may take in Redis.")
     part_bytes: Bytes = Field(32 * _MIB, description="Event bytes (unpacked) that one part of a parallel load reads.")
+    max_line_bytes: int = Field(
+        64 * _MIB, ge=_MIB, description="A longer line of an event file, or of a log event file, is left out: the file is a loss."
+    )
+    max_file_bytes: Bytes = Field(
+        8192 * _MIB, description="What an event file holds beyond so many bytes (unpacked) is left out: the file is a loss."
+    )
+    engine: Literal["auto", "native", "python"] = Field(
+        "auto", description="What reads task events: the core in Rust, the plain Python one, or (auto) the core where it is installed."
+    )
     range_tasks: int = Field(10_000, ge=1, description="Task attempts that one merge range aims at.")
 
 

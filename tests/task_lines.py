@@ -11,10 +11,10 @@ from shared.ray.columns import TASKS
 from shared.snapshots.format import TableIndex
 from tests.memory_snapshot import MemorySnapshot
 from tests.unit.session_events import JOB, at, b64
+from workers.engine import PYTHON, Engine
 from workers.entities.ends import TaskEnds
-from workers.partition import Lines, Ranges, partition
 from workers.snapshot_end import task_table
-from workers.task_range import merge_range
+from workers.task_events.ranges import Ranges
 
 TASK = "a1" * 16 + "03000000" + "ffffffff"
 WORKER, NODE = "cc" * 28, "dd" * 28
@@ -62,19 +62,19 @@ class FieldSnapshot(MemorySnapshot):
         self._fields, self._tables = fields, tables
 
 
-def loaded(files: Iterable[bytes], ends: TaskEnds | None = None, ranges: int = 1) -> FieldSnapshot:
+def loaded(files: Iterable[bytes], ends: TaskEnds | None = None, ranges: int = 1, engine: Engine = PYTHON) -> FieldSnapshot:
     """The tasks of event files (their text), merged by range."""
     cut = Ranges(ranges)
-    texts: list[list[list[bytes]]] = [[] for _ in range(cut.count)]
+    chunks: list[list[bytes]] = [[] for _ in range(cut.count)]
     for text in files:
-        lines = Lines.of(cut)
-        partition(text, cut, lines)
-        for number, of_range in enumerate(lines.texts()):
-            texts[number].append(of_range)
+        splitter = engine.splitter(cut)
+        splitter.feed(text)
+        for number, of_range in enumerate(splitter.take()):
+            chunks[number].append(of_range)
     fields: dict[str, bytes] = {}
     parts = []
-    for number, of_range in enumerate(texts):
-        merged = merge_range(number, zip(*of_range, strict=True), ends or TaskEnds())
+    for number, of_range in enumerate(chunks):
+        merged = engine.merge_range(number, of_range, ends or TaskEnds())
         fields |= merged.fields
         parts.append(merged.index)
     return FieldSnapshot(fields, {TASKS.name: task_table(parts)})

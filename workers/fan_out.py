@@ -1,7 +1,7 @@
 """The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> summaries -> publish.
 
 What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the claim. Its fields:
-`files:{part}`, `stored`; `l:{range}:{part}` task events, by slice; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
+`files:{part}`, `stored`; `l:{range}:{part}:{chunk}` task records; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
 `m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
 """
 
@@ -14,18 +14,18 @@ from typing import Any
 import msgspec
 
 from shared.ray.function_summary import CountKey
-from shared.ray.lineage import LineageTask
 from shared.settings import LoadSettings
 from shared.snapshots.format import PartIndex, compress_passing, decompress
 from shared.storage.port import ObjectInfo, Storage
+from workers.bad_data import Skipped
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles
-from workers.load import LINEAGE_TASKS, finish, merge_all_entities, parse
+from workers.load import LINEAGE_TASKS, finish, merge_all_entities, merge_one_range
 from workers.load_run import LoadRun
-from workers.partition import Ranges
-from workers.snapshot_end import lineage_actors, lineage_fields
-from workers.task_range import merge_range as merge_one_range
+from workers.parse_files import parse
+from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields
+from workers.task_events.ranges import Ranges
 
 # What a task attempt takes in event files, and how much gzip makes of them: measured on recorded sessions.
 _BYTES_PER_ATTEMPT = 4_800
@@ -36,7 +36,6 @@ SUMMARISERS = 4
 _PARTS_AT_ONCE = 16
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_slices = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,19 @@ class _Stored(msgspec.Struct, array_like=True):
     logs: list[ObjectInfo]
 
 
+class _Parsed(msgspec.Struct, array_like=True):
+    """What a parsed part says: in how many chunks its records are, and what was left out."""
+
+    chunks: int
+    skipped: list[tuple[str, int]]
+    samples: list[tuple[str, str, str]]
+
+
 class _Merged(msgspec.Struct, array_like=True):
     """What a merged range leaves for the last step."""
 
     index: PartIndex
     counts: dict[str, list[tuple[CountKey, int]]]
-    bad_events: int
 
 
 def unpacked_size(file: ObjectInfo) -> int:
@@ -97,12 +103,16 @@ def keep_plan(run: LoadRun, cut: Plan) -> None:
 
 def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001 - one signature for all steps
     files = _kept(run, f"files:{number}", list[ObjectInfo])
-    lines = parse(run, storage, files, Ranges.in_total(ranges))
-    fields = {f"e:{number}": compress_passing(_pack(lines.entities)), f"s:{number}": compress_passing(_pack(lines.skipped))}
-    for at, texts in enumerate(lines.texts()):
-        if any(texts):
-            fields[f"l:{at}:{number}"] = _pack([compress_passing(text) for text in texts])
-    run.keep(fields)
+    chunks = 0
+
+    def hand_on(records: list[bytes]) -> None:
+        nonlocal chunks
+        run.keep({f"l:{at}:{number}:{chunks}": compress_passing(of_range) for at, of_range in enumerate(records) if of_range})
+        chunks += 1
+
+    parsed = parse(run, storage, files, Ranges.in_total(ranges), hand_on)
+    report = _Parsed(chunks, list(parsed.skipped.counts.items()), parsed.skipped.samples)
+    run.keep({f"e:{number}": compress_passing(_pack(parsed.others)), f"s:{number}": compress_passing(_pack(report))})
 
 
 def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
@@ -110,17 +120,20 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
     stored = _kept(run, "stored", _Stored)
     events = [event for part in range(parts) for event in _kept(run, f"e:{part}", list[dict[str, Any]])]
     files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs)
-    entities = merge_all_entities(run, storage, files, events)
+    skipped = Skipped()
+    entities = merge_all_entities(run, storage, files, events, skipped)
+    report = _Parsed(0, list(skipped.counts.items()), skipped.samples)
+    run.keep({"s:entities": compress_passing(_pack(report))})
     run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(entities.ends))})
 
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
-    names = [f"l:{number}:{part}" for part in range(parts)]
-    of_parts = [_unpack_slices(data) for at in range(0, parts, _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE])]
-    merged = merge_one_range(number, (map(decompress, of_slice) for of_slice in zip(*of_parts, strict=True)), _kept(run, "ends", TaskEnds))
+    names = [f"l:{number}:{part}:{chunk}" for part in range(parts) for chunk in range(_kept(run, f"s:{part}", _Parsed).chunks)]
+    chunks = [data for at in range(0, len(names), _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE])]
+    merged = merge_one_range(run, number, map(decompress, chunks), _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
-    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()}, merged.bad_events)
-    lineage = {f"n:{number}:{job}": compress_passing(_pack(tasks)) for job, tasks in merged.lineage.items()}
+    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()})
+    lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
     run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
     run.forget(names)
 
@@ -132,19 +145,17 @@ def summarise(run: LoadRun, storage: Storage, parts: int, ranges: int, number: i
     for at, (job, of_job) in enumerate(counts.items()):
         if at % SUMMARISERS == number and of_job.total() <= LINEAGE_TASKS:
             found = run.kept([f"n:{at_range}:{job}" for at_range in range(ranges)])
-            tasks = [task for data in found for task in msgspec.msgpack.decode(decompress(data), type=list[LineageTask])]
+            tasks = [task for data in found for task in decode_lineage(decompress(data))]
             run.put(lineage_fields(job, tasks, actors))
 
 
 def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     run.progress("publishing")
-    skipped: Counter[str] = Counter()
-    for part in range(parts):
-        skipped.update(_kept(run, f"s:{part}", dict[str, int]))
+    skipped = Skipped()
+    for name in [*map(str, range(parts)), "entities"]:
+        report = _kept(run, f"s:{name}", _Parsed)
+        skipped.add(Skipped(report.skipped, report.samples))
     merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
-    if bad := sum(left.bad_events for left in merged):
-        skipped["bad_event"] += bad
-        run.progress(events_skipped=bad)
     finish(run, _kept(run, "entities", Entities), [left.index for left in merged], _counts(run, ranges), skipped)
 
 

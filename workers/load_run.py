@@ -33,7 +33,7 @@ class LoadRun:
         self.session = session
         self.generation = generation
         self._redis = redis
-        self._settings = settings
+        self.settings = settings
         self._ttl_ms = round(settings.queue_lease * 1000)
         self._claims = WorkerClaims(redis, settings)
         self._budget = Budget(redis, self._claims, settings)
@@ -77,7 +77,7 @@ class LoadRun:
         return int(tries)
 
     def __enter__(self) -> Self:
-        self._extend(self._settings.lease)
+        self._extend(self.settings.lease)
         self.check()
         self._renewer.start()
         return self
@@ -97,7 +97,7 @@ class LoadRun:
     def hand_over(self) -> None:
         """The rest of this load waits in the queue: the claim must outlast the wait. This task, should it run again, does nothing more."""
         self._progress.flush()
-        self._extend(self._settings.queue_lease)
+        self._extend(self.settings.queue_lease)
         self.check()
         with redis_errors():
             pipe = self._redis.pipeline(transaction=True)
@@ -114,6 +114,10 @@ class LoadRun:
     def loss(self, file: str, code: str, message: str) -> None:
         """Record a file that could not be read, by its key below the storage root."""
         self._progress.lose(file, code, message)
+
+    def report(self, **fields: str) -> None:
+        """Say something of the load as a whole in its status; said again, it replaces what was said."""
+        self._progress.report(fields)
 
     def warn(self, warned: Iterable[Warned]) -> None:
         """Say in the load status what this session's snapshot lacks though nothing was lost."""
@@ -204,9 +208,9 @@ class LoadRun:
             pending, size = {}, 0
 
     def _renew(self) -> None:
-        while not self._done.wait(self._settings.lease_renewal):
+        while not self._done.wait(self.settings.lease_renewal):
             try:
-                self._extend(self._settings.lease)
+                self._extend(self.settings.lease)
             except StoreUnavailable as exc:
                 # Redis may be back before the lease ends; if it is not, the next answer says that the claim is lost.
                 log.warning("claim not renewed", error=str(exc))

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -113,6 +113,13 @@ class Progress:
             pipe.pexpire(self._name, self._ttl_ms)
             if int(pipe.execute()[0]) > LOSSES_KEPT:
                 self._redis.hdel(self._name, LOSS + file)
+
+    def report(self, fields: dict[str, str]) -> None:
+        with redis_errors():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hset(self._name, mapping=cast("Any", fields))
+            pipe.pexpire(self._name, self._ttl_ms)
+            pipe.execute()
 
     def losses(self) -> tuple[list[tuple[str, str, str]], int]:
         """(file, code, message) of what was lost by any task of this load, and how many there were."""

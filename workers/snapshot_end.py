@@ -17,6 +17,7 @@ from shared.snapshots.writer import small_table
 from workers.entities import Entities
 
 _encode = msgspec.json.Encoder().encode
+decode_lineage = msgspec.msgpack.Decoder(list[LineageTask]).decode
 
 
 def entity_fields(entities: Entities) -> tuple[dict[str, TableIndex], dict[str, bytes]]:

@@ -30,7 +30,6 @@ from workers.app import app, settings
 from workers.event_files import list_files
 from workers.load import load
 from workers.load_run import LoadRun
-from workers.no_gc import no_gc
 
 log = structlog.get_logger()
 
@@ -74,8 +73,7 @@ def load_session(self: Any, session: dict[str, str | None], generation: str) -> 
             files = list_files(run, _storage())
             plan = fan_out.plan(files, settings.load)
             if plan is None:
-                with no_gc():
-                    load(run, _storage(), files)
+                load(run, _storage(), files)
                 return
             fan_out.keep_plan(run, plan)
             run.hand_over()
@@ -105,8 +103,7 @@ def _step(name: str, work: Callable[..., None]) -> Any:
                 lost = f"the worker of {name} {number} was lost again and again: out of memory?"
                 run.fail("load_crashed", lost, retryable=True, retry_after=_after())
                 return
-            with no_gc():
-                work(run, _storage(), parts, ranges, number)
+            work(run, _storage(), parts, ranges, number)
             if name != PUBLISH:
                 run.hand_over()
 

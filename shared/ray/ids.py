@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
@@ -17,8 +16,8 @@ def to_hex(text: str) -> str:
         return text.lower()
     try:
         return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True).hex()
-    except binascii.Error as exc:
-        raise ValueError(f"{text!r} is no id: neither base64 nor hex") from exc
+    except ValueError as exc:  # binascii.Error, and text that is not ASCII
+        raise ValueError(f"{text[:100]!r} is no id: neither base64 nor hex") from exc
 
 
 class Hexer:

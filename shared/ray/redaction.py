@@ -20,7 +20,7 @@ def redact_serialized_runtime_env(text: str | None) -> str | None:
         return text
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return REDACTED
     if not isinstance(value, dict):
         return REDACTED

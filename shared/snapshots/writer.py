@@ -79,12 +79,17 @@ class TablePart:
             blocks += full
             blocks += _packed(self._left[cluster])
         blocks += _packed([row for cluster in small for row in self._left[cluster]])
-        starts, fields = [0], {}
-        for number, (rows, base, whole) in enumerate(blocks):
-            starts.append(starts[-1] + rows)
-            fields[fmt.block_field(self._table, self._number, number, detail=False)] = base
-            fields[fmt.block_field(self._table, self._number, number, detail=True)] = whole
-        return [*self._full, *small], starts, fields
+        return [*self._full, *small], *assembled(self._table, self._number, blocks)
+
+
+def assembled(table: str, part: int, blocks: Sequence[_Block]) -> tuple[list[int], dict[str, bytes]]:
+    """Where each block starts, and the fields of all; a block is (rows, base, whole), both compressed."""
+    starts, fields = [0], {}
+    for number, (rows, base, whole) in enumerate(blocks):
+        starts.append(starts[-1] + rows)
+        fields[fmt.block_field(table, part, number, detail=False)] = base
+        fields[fmt.block_field(table, part, number, detail=True)] = whole
+    return starts, fields
 
 
 def _packed(rows: Sequence[tuple[str, str]]) -> list[_Block]:

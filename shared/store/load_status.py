@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -74,6 +75,8 @@ async def read_status(redis: Redis, session: Session) -> LoadStatus:
         "loss_count": int(progress.get(LOSS_COUNT, 0)),
         "events_skipped": int(progress.get("events_skipped", 0)),
         "warnings": warnings(progress),
+        "skipped": json.loads(progress.get("skipped", "{}")),
+        "engine": progress.get("engine"),
         "attempt": int(status.get("attempt", 0)),
         "queued_at": _time(status.get("queued_at")),
         "started_at": _time(status.get("started_at")),
@@ -112,6 +115,8 @@ def absent(session: Session, state: str = "absent") -> dict[str, Any]:
         "loss_count": 0,
         "events_skipped": 0,
         "warnings": [],
+        "skipped": {},
+        "engine": None,
         "attempt": 0,
         "queued_at": None,
         "started_at": None,

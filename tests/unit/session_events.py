@@ -9,6 +9,7 @@ from typing import Any
 from shared.errors import ObjectNotFound
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo
+from workers.bad_data import Skipped
 from workers.entities import Entities, build
 from workers.event_files import Stored
 from workers.log_pieces import LogPieces
@@ -125,5 +126,7 @@ def _no_loss(key: str, code: str, message: str) -> None:
     raise AssertionError((key, code, message))
 
 
-def built(events: list[dict[str, Any]], files: Stored | None = None, session: Session = SESSION) -> Entities:
-    return build(events, files or stored(), session)
+def built(
+    events: list[dict[str, Any]], files: Stored | None = None, session: Session = SESSION, skipped: Skipped | None = None
+) -> Entities:
+    return build(events, files or stored(), session, skipped or Skipped())

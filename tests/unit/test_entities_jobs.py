@@ -22,6 +22,7 @@ from tests.unit.session_events import (
     stored,
     two_nodes,
 )
+from workers.bad_data import Skipped
 
 SUPERVISOR = "09" * 12 + "02000000"
 _NOSET = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES": "1"}
@@ -204,8 +205,9 @@ def test_a_stored_answer_from_before_a_jobs_end_does_not_say_how_it_ended() -> N
 def test_a_job_that_only_the_stored_answer_tells_of() -> None:
     rows = _with_stored(STORED | {"submission_id": "other", "job_id": None})
     assert {row["submission_id"] for row in rows} == {"my-job", "other"}
-    broken = built([], stored(endpoints={"/api/jobs/": b'{"result": false}'}))
-    assert (broken.rows["jobs"], broken.malformed) == ([], 1)
+    skipped = Skipped()
+    broken = built([], stored(endpoints={"/api/jobs/": b'{"result": false}'}), skipped=skipped)
+    assert (broken.rows["jobs"], skipped.total) == ([], 1)
 
 
 def test_events_of_submitted_jobs_should_ray_ever_send_them() -> None:

@@ -23,6 +23,7 @@ from tests.unit.session_events import (
     stored,
     two_nodes,
 )
+from workers.bad_data import Skipped
 from workers.entities import Entities
 from workers.entities.ends import WorkerDeath
 from workers.entities.logical_actors import chunk
@@ -195,5 +196,6 @@ def test_defaults_erase_nothing_of_nodes_workers_and_jobs() -> None:
 def test_events_of_another_session_are_left_out_and_counted() -> None:
     stray = {**actor_defined(), "sessionName": "session_2026-11-23_20-00-40_785172_1"}
     unnamed = {**actor_defined("02" * 12 + "03000000"), "sessionName": ""}
-    entities = built([stray, unnamed])
-    assert ([row["actor_id"][:2] for row in entities.rows["actors"]], entities.strays, entities.malformed) == (["02"], 1, 0)
+    skipped = Skipped()
+    entities = built([stray, unnamed], skipped=skipped)
+    assert ([row["actor_id"][:2] for row in entities.rows["actors"]], skipped.counts) == (["02"], {"other_session": 1})

@@ -22,7 +22,9 @@ from tests.unit.session_events import (
     state,
     two_nodes,
 )
-from workers.partition import Lines, Ranges, partition
+from workers.bad_data import Skipped
+from workers.task_events.ranges import Ranges
+from workers.task_events.split import Splitter
 
 EVENTS = [*two_nodes(), *driver_job(finished=9), actor_defined(), actor_states(alive(5), state("RESTARTING", 6), alive(7), died(8))]
 
@@ -37,11 +39,10 @@ def _snake(value: Any) -> Any:
 
 
 def _parsed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    ranges = Ranges(1)
-    lines = Lines.of(ranges)
-    partition(b"\n".join(msgspec.json.encode(event) for event in events), ranges, lines)
-    assert not lines.skipped
-    return lines.entities
+    splitter = Splitter(Ranges(1))
+    splitter.feed(b"\n".join(msgspec.json.encode(event) for event in events))
+    assert not splitter.skipped.total
+    return splitter.others
 
 
 def test_proto_field_names() -> None:
@@ -75,8 +76,10 @@ def test_malformed_events_are_left_out_and_counted() -> None:
     broken[0]["actorDefinitionEvent"]["actorId"] = "*?"
     broken[1]["nodeDefinitionEvent"]["nodeId"] = None
     broken[2]["actorLifecycleEvent"]["stateTransitions"][0]["timestamp"] = "yesterday"
-    entities = built([*EVENTS, *broken])
-    assert entities.malformed == 3
+    skipped = Skipped()
+    entities = built([*EVENTS, *broken], skipped=skipped)
+    assert skipped.counts == {"malformed": 2, "bad_value": 2}
+    assert not entities.defects
     assert len(entities.rows["nodes"]) == 2
     assert len(entities.rows["actors"]) == 1
 
@@ -96,4 +99,6 @@ def test_nonsense_anywhere_never_fails_a_load(nonsense: Any) -> None:
         container, key = _places(events)[place]
         if container is not events:  # an event is an object: the parser saw to that
             container[key] = nonsense
-            msgspec.json.encode(built(events).rows)
+            entities = built(events)
+            assert not entities.defects
+            msgspec.json.encode(entities.rows)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.task_lines import JOB, NODE, TASK, WORKER, defined, lived, loaded, profiled, row, rows
 from tests.unit.session_events import b64, ms
 from workers.entities.ends import TaskEnds, WorkerDeath
-from workers.merge_tasks import PROFILE_EVENTS_KEPT
+from workers.task_events.merge import PROFILE_EVENTS_KEPT
 
 SESSIONS = ("19-00-40", "19-07-13")
 
@@ -176,9 +176,15 @@ def test_ids_that_are_none_cost_their_event_only() -> None:
     assert [r["task_id"] for r in rows([defined(), bad])] == [TASK]
 
 
-@pytest.mark.parametrize("bad", [{"jobId": "no id!"}, {"parentTaskId": "no id!"}, {"taskAttempt": "x"}])
-def test_a_bad_definition_costs_only_its_attempt(bad: dict[str, str]) -> None:
-    found = rows([defined(attempt=1, **bad), defined(attempt=0), lived(("FAILED", 1), attempt=0)])
+@pytest.mark.parametrize(("field", "shown"), [("jobId", "job_id"), ("parentTaskId", "parent_task_id"), ("taskName", "name")])
+def test_a_bad_value_costs_only_itself(field: str, shown: str) -> None:
+    found = rows([defined(attempt=1, **{field: ["no id!"]}), defined(attempt=0), lived(("FAILED", 1), attempt=0)])
+    assert [(r["attempt_number"], r["state"]) for r in found] == [(1, "NIL"), (0, "FAILED")]
+    assert [r[shown] == "" for r in found] == [True, False]
+
+
+def test_an_event_without_a_readable_attempt_is_left_out() -> None:
+    found = rows([defined(attempt=1, taskAttempt="x"), defined(attempt=0), lived(("FAILED", 1), attempt=0)])
     assert [(r["attempt_number"], r["state"]) for r in found] == [(0, "FAILED")]
 
 

@@ -18,8 +18,8 @@ from shared.snapshots.table import Page
 from shared.snapshots.writer import BLOCK_ROWS, TablePart
 from tests.memory_snapshot import MemorySnapshot
 from tests.task_lines import FieldSnapshot
-from workers.render_tasks import COLUMNS
 from workers.snapshot_end import task_table
+from workers.task_events.render import COLUMNS
 
 Row = dict[str, Any]
 JOBS = ["01000000", "02000000", "03000000"]

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import structlog
 
 from shared.sessions import Session
-from workers.entities.actors import actor_of, actor_row, place_unstarted
-from workers.entities.cluster_facts import cluster_facts
+from workers.bad_data import PASSING, Skipped
+from workers.entities.actors import Actor, actor_of, actor_row, place_unstarted
+from workers.entities.cluster_facts import NO_FACTS, cluster_facts
 from workers.entities.cluster_status import cluster_status
 from workers.entities.ends import TaskEnds
+from workers.entities.fields import noticing
 from workers.entities.gcs_log import GcsLog, read_gcs_log
-from workers.entities.histories import ACTOR, DRIVER_JOB, NODE, PLACEMENT_GROUP, SUBMISSION_JOB, WORKER, Malformed, each, histories
+from workers.entities.histories import (
+    ACTOR,
+    DRIVER_JOB,
+    NODE,
+    PLACEMENT_GROUP,
+    SUBMISSION_JOB,
+    WORKER,
+    Histories,
+    Malformed,
+    each,
+    histories,
+)  # fmt: skip
 from workers.entities.jobs import former_drivers, job_rows
 from workers.entities.log_events import cluster_event_rows, event_documents, read_log_events
 from workers.entities.logged_workers import driver_exits, logged_worker_rows, logged_workers
 from workers.entities.logical_actors import chunks, listed_on, logical_actor
 from workers.entities.node_details import node_documents
-from workers.entities.nodes import node_of, node_row
+from workers.entities.nodes import Node, node_of, node_row
 from workers.entities.placement_groups import placement_group_rows
 from workers.entities.stored_answers import answer_documents
 from workers.entities.stored_jobs import with_stored_jobs
@@ -25,77 +41,123 @@ from workers.entities.submissions import submissions
 from workers.entities.workers import deaths, driver_node, driver_rows, worker_row
 from workers.event_files import Stored
 
+log = structlog.get_logger()
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class Entities:
     """What a load publishes beside tasks.
 
     `rows`: State API rows by resource, all columns, in live order. `docs`: JSON documents by name. `ends`: what ended task
-    attempts from outside. `malformed`: events and entities that had to be left out. `strays`: events of other sessions. `files`: how
-    many are stored beside event files.
+    attempts from outside. `defects`: kinds that a defect of ours cost, and its message. `files`: how many are stored beside
+    event files.
     """
 
     rows: dict[str, list[dict[str, Any]]]
     docs: dict[str, Any]
     ends: TaskEnds
     ray_version: str | None
-    malformed: int = 0
-    strays: int = 0
+    defects: dict[str, str] = field(default_factory=dict)
     files: int = 0
 
 
-def build(events: list[dict[str, Any]], stored: Stored, session: Session) -> Entities:
-    """`events` are decoded (camelCase), in any order, and may be repeated. Malformed ones never fail a load."""
-    malformed = Malformed()
+class _Kinds:
+    """Makes one kind of entities after the other: a defect of ours in one of them costs that kind, is logged and is said."""
+
+    def __init__(self) -> None:
+        self.defects: dict[str, str] = {}
+
+    def __call__(self, kind: str, make: Callable[[], _T], otherwise: Any) -> _T:
+        try:
+            return make()
+        except PASSING:
+            raise
+        except Exception as exc:
+            log.exception("entities lost", kind=kind)
+            self.defects[kind] = f"{type(exc).__name__}: {exc}"
+            return cast("_T", otherwise)
+
+
+def build(events: list[dict[str, Any]], stored: Stored, session: Session, skipped: Skipped) -> Entities:
+    """`events` are decoded (camelCase), in any order, and may be repeated. Whatever is malformed is counted in `skipped`."""
+    with noticing(skipped):
+        return _build(events, stored, session, Malformed(skipped))
+
+
+def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malformed: Malformed) -> Entities:
+    made = _Kinds()
     found = histories(events, session.session, malformed)
-    nodes = each(found[NODE].values(), node_of, malformed)
+    drivers = found[DRIVER_JOB]
+    nodes = made("nodes", lambda: each(found[NODE].values(), node_of, malformed), [])
     ips = {node.id: node.ip for node in nodes}
-    actors = each(found[ACTOR].values(), actor_of, malformed)
-    log_events = read_log_events(stored.log_events, malformed)
-    facts = cluster_facts(stored.endpoints, stored.nearby_metadata, stored.logs, nodes, session)
+    actors = made("actors", lambda: each(found[ACTOR].values(), actor_of, malformed), [])
+    log_events = made("log events", lambda: read_log_events(stored.log_events, malformed), [])
+    facts = made("cluster facts", lambda: cluster_facts(stored.endpoints, stored.nearby_metadata, stored.logs, nodes, session), NO_FACTS)
     restarted_or_unstarted = any(actor.restarted_from or not actor.nodes for actor in actors)
-    gcs_log = read_gcs_log(stored.logs, facts.offset) if restarted_or_unstarted or not found[WORKER] else GcsLog()
+    gcs_log = GcsLog()
+    if restarted_or_unstarted or not found[WORKER]:
+        gcs_log = made("GCS log", lambda: read_gcs_log(stored.logs, facts.offset), gcs_log)
     node_of_ip = {node.ip: node.id for node in nodes}
     for actor in actors:
         actor.leased = gcs_log.leases.get(actor.id, [])
-        place_unstarted(actor, node_of_ip)
-    submitted = submissions(found[DRIVER_JOB], found[SUBMISSION_JOB], actors, log_events, stored.logs)
+        made("actors", lambda actor=actor: place_unstarted(actor, node_of_ip), None)  # type: ignore[misc]
+    submitted = made("jobs", lambda: submissions(drivers, found[SUBMISSION_JOB], actors, log_events, stored.logs), [])
     # Ray before 2.58 exports no WORKER_* events.
-    logged = {} if found[WORKER] else logged_workers(stored.logs, gcs_log.crashes, facts.offset)
-    workers = [
-        *each(found[WORKER].values(), lambda history: worker_row(history, ips), malformed),
-        *logged_worker_rows(logged.values(), ips),
-        *driver_rows(found[DRIVER_JOB], stored.logs.keys, driver_exits(stored.logs), ips, malformed),
-    ]
-    jobs = with_stored_jobs(job_rows(found[DRIVER_JOB], submitted, ips, session, malformed), stored.endpoints, malformed)
-    rows = {
-        "actors": _sorted(each(actors, actor_row, malformed), "actor_id"),
-        "nodes": _sorted([node_row(node) for node in nodes], "node_id"),
-        "workers": _sorted(workers, "worker_id"),
-        "jobs": _sorted(jobs, "job_id"),
-        "placement_groups": _sorted(placement_group_rows(stored.endpoints, found[PLACEMENT_GROUP], malformed), "placement_group_id"),
-        "cluster_events": cluster_event_rows(log_events, facts.offset),
+    logged = {} if found[WORKER] else made("workers", lambda: logged_workers(stored.logs, gcs_log.crashes, facts.offset), {})
+
+    def workers() -> list[dict[str, Any]]:
+        return [
+            *each(found[WORKER].values(), lambda history: worker_row(history, ips), malformed),
+            *logged_worker_rows(logged.values(), ips),
+            *driver_rows(drivers, stored.logs.keys, driver_exits(stored.logs), ips, malformed),
+        ]
+
+    def jobs() -> list[dict[str, Any]]:
+        return with_stored_jobs(job_rows(drivers, submitted, ips, session, malformed), stored.endpoints, malformed)
+
+    tables: dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
+        "actors": ("actor_id", lambda: each(actors, actor_row, malformed)),
+        "nodes": ("node_id", lambda: each(nodes, node_row, malformed)),
+        "workers": ("worker_id", workers),
+        "jobs": ("job_id", jobs),
+        "placement_groups": ("placement_group_id", lambda: placement_group_rows(stored.endpoints, found[PLACEMENT_GROUP], malformed)),
     }
-    shown = dict(each(actors, lambda actor: (actor.id, logical_actor(actor, ips.get(actor.address.node_id, ""))), malformed))
-    on_nodes: dict[str, dict[str, dict[str, Any]]] = {}
+    rows = {name: made(name, lambda key=key, make=make: _sorted(make(), key), []) for name, (key, make) in tables.items()}  # type: ignore[misc]
+    rows["cluster_events"] = made("cluster_events", lambda: cluster_event_rows(log_events, facts.offset), [])
+    shown = made("actors", lambda: _shown(actors, ips, malformed), {})
+    documents: dict[str, Callable[[], dict[str, Any]]] = {
+        "stored answers": lambda: answer_documents(stored.endpoints, facts, session, malformed),
+        "log events": lambda: event_documents(log_events),
+        "nodes": lambda: node_documents(nodes, _on_nodes(actors, nodes, shown, drivers, malformed), session.session),
+        "actors": lambda: chunks(shown),
+        "jobs": lambda: former_drivers(submitted, rows["jobs"], ips),
+        "cluster status": lambda: {"cluster_status": cluster_status(stored.logs, nodes, facts.offset)},
+    }
+    docs: dict[str, Any] = {}
+    for kind, make_docs in documents.items():
+        docs |= made(kind, make_docs, {})
+    job_ends = {history.id: end.ns for history in drivers.values() if (end := history.last("FINISHED")) and end.ns}
+    ends = TaskEnds(made("worker deaths", lambda: deaths(found[WORKER], logged.values(), actors, log_events), {}), job_ends)
+    return Entities(rows, docs, ends, facts.ray_version, made.defects, stored.files)
+
+
+def _shown(actors: list[Actor], ips: dict[str, str], malformed: Malformed) -> dict[str, dict[str, Any]]:
+    return dict(each(actors, lambda actor: (actor.id, logical_actor(actor, ips.get(actor.address.node_id, ""))), malformed))
+
+
+def _on_nodes(
+    actors: list[Actor], nodes: list[Node], shown: dict[str, dict[str, Any]], drivers: Histories, malformed: Malformed
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Actors by the nodes that they are listed under, by id."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     by_id = {node.id: node for node in nodes}
-    driver_nodes = dict(each(found[DRIVER_JOB].values(), lambda job: (job.id, driver_node(job)), malformed))
+    driver_nodes = dict(each(drivers.values(), lambda job: (job.id, driver_node(job)), malformed))
     for actor in actors:
-        if actor.id not in shown:
-            continue
-        for node_id in listed_on(actor, by_id, driver_nodes):
-            on_nodes.setdefault(node_id, {})[actor.id] = shown[actor.id]
-    docs = {
-        **answer_documents(stored.endpoints, facts, session),
-        **event_documents(log_events),
-        **node_documents(nodes, on_nodes, session.session),
-        **chunks(shown),
-        **former_drivers(submitted, jobs, ips),
-        "cluster_status": cluster_status(stored.logs, nodes, facts.offset),
-    }
-    job_ends = {history.id: end.ns for history in found[DRIVER_JOB].values() if (end := history.last("FINISHED"))}
-    ends = TaskEnds(deaths(found[WORKER], logged.values(), actors, log_events), job_ends)
-    return Entities(rows, docs, ends, facts.ray_version, malformed.count, malformed.strays, stored.files)
+        if actor.id in shown:
+            for node_id in listed_on(actor, by_id, driver_nodes):
+                found.setdefault(node_id, {})[actor.id] = shown[actor.id]
+    return found
 
 
 def _sorted(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:

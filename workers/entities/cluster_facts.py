@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
 from shared.sessions import Session
-from workers.entities.fields import part, text
+from workers.bad_data import BAD_DATA
+from workers.entities.fields import decoded_object, part, text
 from workers.entities.nodes import Node
 from workers.log_pieces import LogPieces
 
@@ -69,6 +68,9 @@ class ClusterFacts:
     offset: timedelta
     metadata: dict[str, Any]
     timezone: dict[str, Any]
+
+
+NO_FACTS = ClusterFacts(None, None, timedelta(), {}, {})
 
 
 def cluster_facts(
@@ -139,7 +141,6 @@ def _parsed(shown: str) -> timedelta | None:
 def _object(body: bytes | None) -> dict[str, Any]:
     """A stored answer; {} for none and for what is no JSON object."""
     try:
-        value = msgspec.json.decode(body) if body else {}
-    except msgspec.DecodeError:
+        return decoded_object(body)
+    except BAD_DATA:
         return {}
-    return value if isinstance(value, dict) else {}

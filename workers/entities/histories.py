@@ -6,15 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-import structlog
-
-from workers.entities.fields import hex_id, is_default, part, parts, text, time_ns
-
-log = structlog.get_logger()
-
-# What a malformed entity may raise: bad ids and times, and values of other types than the proto's.
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
-_SAMPLES = 3
+from workers.bad_data import BAD_DATA, Skipped
+from workers.entities.ends import EXIT_TYPES
+from workers.entities.fields import hex_id, is_default, named, part, parts, text, time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +18,35 @@ class Kind:
     definition: str
     lifecycle: str
     id_field: str
+    states: tuple[str, ...]
     id_is_text: bool = False
 
 
-ACTOR = Kind("actorDefinitionEvent", "actorLifecycleEvent", "actorId")
-NODE = Kind("nodeDefinitionEvent", "nodeLifecycleEvent", "nodeId")
-WORKER = Kind("workerDefinitionEvent", "workerLifecycleEvent", "workerId")
-DRIVER_JOB = Kind("driverJobDefinitionEvent", "driverJobLifecycleEvent", "jobId")
-SUBMISSION_JOB = Kind("submissionJobDefinitionEvent", "submissionJobLifecycleEvent", "submissionId", id_is_text=True)
-PLACEMENT_GROUP = Kind("placementGroupDefinitionEvent", "placementGroupLifecycleEvent", "placementGroupId")
+# Numbers of other enums, by field (Ray's common.proto, gcs.proto and events_*.proto).
+_ENUMS = {
+    "restartReason": ("ACTOR_FAILURE", "LINEAGE_RECONSTRUCTION", "NODE_PREEMPTION"),
+    "aliveSubState": ("UNSPECIFIED", "DRAINING"),
+    "reason": ("UNSPECIFIED", "EXPECTED_TERMINATION", "UNEXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED", "AUTOSCALER_DRAIN_IDLE"),
+    "workerType": ("WORKER", "DRIVER", "SPILL_WORKER", "RESTORE_WORKER"),
+    "exitType": EXIT_TYPES,
+    "schedulingState": (
+        "QUEUED", "SCHEDULING_REMOVED", "SCHEDULING_STARTED", "NO_RESOURCES", "INFEASIBLE", "FAILED_TO_COMMIT_RESOURCES", "FINISHED",
+    ),
+}  # fmt: skip
+ACTOR = Kind(
+    "actorDefinitionEvent", "actorLifecycleEvent", "actorId", ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "ALIVE", "RESTARTING", "DEAD")
+)  # fmt: skip
+NODE = Kind("nodeDefinitionEvent", "nodeLifecycleEvent", "nodeId", ("ALIVE", "DEAD"))
+WORKER = Kind("workerDefinitionEvent", "workerLifecycleEvent", "workerId", ("ALIVE", "DEAD"))
+DRIVER_JOB = Kind("driverJobDefinitionEvent", "driverJobLifecycleEvent", "jobId", ("UNSPECIFIED", "CREATED", "FINISHED"))
+SUBMISSION_JOB = Kind(
+    "submissionJobDefinitionEvent", "submissionJobLifecycleEvent", "submissionId",
+    ("UNSPECIFIED", "PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"), id_is_text=True,
+)  # fmt: skip
+PLACEMENT_GROUP = Kind(
+    "placementGroupDefinitionEvent", "placementGroupLifecycleEvent", "placementGroupId",
+    ("PENDING", "PREPARED", "CREATED", "REMOVED", "RESCHEDULING"),
+)  # fmt: skip
 KINDS = (ACTOR, NODE, WORKER, DRIVER_JOB, SUBMISSION_JOB, PLACEMENT_GROUP)
 
 
@@ -73,16 +87,13 @@ Histories = dict[str, History]
 
 
 class Malformed:
-    """Counts entities and events that had to be left out, and logs the first few; `strays` are events of other sessions."""
+    """Counts entities and events that had to be left out."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.strays = 0
+    def __init__(self, skipped: Skipped) -> None:
+        self.skipped = skipped
 
     def __call__(self, what: str, error: Exception) -> None:
-        self.count += 1
-        if self.count <= _SAMPLES:
-            log.warning("malformed event skipped", of=what, error=repr(error))
+        self.skipped("malformed", f"{what}: {error}")
 
 
 def histories(events: Iterable[dict[str, Any]], session: str, malformed: Malformed) -> dict[Kind, Histories]:
@@ -91,13 +102,13 @@ def histories(events: Iterable[dict[str, Any]], session: str, malformed: Malform
     So are those that name another session: a collector that outlives its node's session files the next one's first events under it.
     """
     found: dict[Kind, Histories] = {kind: {} for kind in KINDS}
-    for event in sorted(events, key=lambda event: text(event, "timestamp")):
+    for event in sorted(events, key=time_ns):
         if text(event, "sessionName") not in ("", session):
-            malformed.strays += 1
+            malformed.skipped("other_session", text(event, "sessionName"))
             continue
         try:
             _add(event, found)
-        except MALFORMED as exc:
+        except BAD_DATA as exc:
             malformed(text(event, "eventType"), exc)
     for kind in KINDS:
         for history in found[kind].values():
@@ -111,22 +122,27 @@ def _add(event: dict[str, Any], found: dict[Kind, Histories]) -> None:
         body = definition or lifecycle
         if not body:
             continue
+        enums = {**_ENUMS, "state": kind.states}
         entity_id = text(body, kind.id_field) if kind.id_is_text else hex_id(body, kind.id_field)
         if not entity_id:
             raise ValueError(f"{kind.id_field} is not set")
-        steps = [Transition(text(step, "state"), time_ns(step), step) for step in parts(lifecycle, "stateTransitions")]
+        told = [named(step, enums) for step in parts(lifecycle, "stateTransitions")]
+        # A time that can't be read costs only itself: the event was recorded soon after the state was reached.
+        steps = [Transition(text(step, "state"), time_ns(step) or time_ns(event), step) for step in told]
         history = found[kind].setdefault(entity_id, History(entity_id))
         if definition:
-            history.definition = merged(history.definition, definition)
+            history.definition = merged(history.definition, named(definition, enums))
         history.transitions += steps
 
 
 def _in_order(steps: list[Transition]) -> list[Transition]:
-    """By time, and each once: an event may be delivered several times."""
+    """By time, and each once: an event may be delivered several times. What has no time is taken for the latest news."""
+    latest = max((step.ns for step in steps), default=0)
     once: dict[tuple[int, str], Transition] = {}
     for step in steps:
-        known = once.get((step.ns, step.state))
-        once[step.ns, step.state] = Transition(step.state, step.ns, merged(known.fields, step.fields)) if known else step
+        key = step.ns or latest, step.state
+        known = once.get(key)
+        once[key] = Transition(step.state, key[0], merged(known.fields, step.fields) if known else step.fields)
     return sorted(once.values(), key=lambda step: step.ns)
 
 
@@ -160,6 +176,6 @@ def each(found: Iterable[Entity], make: Callable[[Entity], Made], malformed: Mal
     for entity in found:
         try:
             made.append(make(entity))
-        except MALFORMED as exc:
+        except BAD_DATA as exc:
             malformed(entity.id, exc)
     return made

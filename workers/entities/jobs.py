@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from shared.sessions import Session
-from workers.entities.fields import hex_id, number, part, text
+from workers.bad_data import BAD_DATA
+from workers.entities.fields import decoded_object, hex_id, number, part, text
 from workers.entities.histories import Histories, History, Malformed, each
 from workers.entities.submissions import Submission, submission_of
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 # `JobInfo.__post_init__`
 _MESSAGES = {
@@ -201,8 +199,8 @@ def _metadata(job: Submission, session: Session) -> dict[str, Any]:
 def _runtime_env(serialized: str, *, injected: bool = False) -> dict[str, Any]:
     """A runtime environment as an object; `injected`: without the variables that Ray adds for its own use."""
     try:
-        environment = _decode(serialized) if serialized else {}
-    except msgspec.DecodeError:
+        environment = decoded_object(serialized)
+    except BAD_DATA:
         return {}
     variables = environment.get("env_vars")
     if injected and isinstance(variables, dict):

@@ -9,18 +9,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
 from shared.ray.google_style import google_style
-from workers.entities.fields import number, part, text
+from workers.bad_data import BAD_DATA
+from workers.entities.fields import amounts, part, text
 from workers.entities.histories import Malformed
+from workers.task_events.lines import decode_event, packable
 
 JOBS = "events/jobs"
 GLOBAL = "global"
 # Live drops the oldest of a job's events down to the first number once there are more than the second.
 _KEPT, _TOO_MANY = 10_000, 11_000
 _LONGEST_LINE = 2 << 20
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def of_job(job_id: str) -> str:
@@ -33,17 +32,24 @@ def read_log_events(files: Iterable[tuple[str, bytes]], malformed: Malformed) ->
     found: dict[str, dict[str, Any]] = {}
     for key, content in files:
         for line in content.split(b"\n"):
-            if not line.strip() or len(line) > _LONGEST_LINE:
+            if not line.strip():
                 continue
             try:
-                event = _decode(line)
+                if len(line) > _LONGEST_LINE:
+                    raise ValueError(f"a line of {len(line)} bytes")
+                event = packable(decode_event(line))
                 found[str(event["event_id"])] = event
-            except (msgspec.DecodeError, KeyError) as exc:
+            except BAD_DATA as exc:
                 malformed(key, exc)
                 continue
             if isinstance(event.get("message"), str):
                 event["message"] = event["message"].replace("\\n", "\n").replace("\\r", "\n")
-    return sorted(found.values(), key=lambda event: number(event, "timestamp"))
+    return sorted(found.values(), key=_seconds)
+
+
+def _seconds(event: dict[str, Any]) -> float:
+    """Python's writer gives text, C++'s a number, either perhaps with decimals."""
+    return amounts({"of": {"timestamp": event.get("timestamp") or 0}}, "of").get("timestamp", 0.0)
 
 
 def event_documents(events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def cluster_event_rows(events: list[dict[str, Any]], offset: timedelta) -> list[
     return [
         {
             "severity": text(event, "severity"),
-            "time": _on_clock(number(event, "timestamp"), offset),
+            "time": _on_clock(int(_seconds(event)), offset),
             "source_type": text(event, "source_type"),
             "message": text(event, "message"),
             "event_id": text(event, "event_id"),

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
-from workers.entities.fields import amounts, hex_id, number, part, parts, text
-from workers.entities.histories import MALFORMED, Histories, History, Malformed, each
+from workers.bad_data import BAD_DATA
+from workers.entities.fields import amounts, decoded_object, hex_id, number, part, parts, text
+from workers.entities.histories import Histories, History, Malformed, each
 
 ENDPOINT = "/api/v0/placement_groups"
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 # How the proto of the statistics calls what the events' enum can't call the same.
 _SCHEDULING_STATES = {"SCHEDULING_REMOVED": "REMOVED"}
 
@@ -34,8 +32,8 @@ def _stored_rows(endpoints: dict[str, bytes], malformed: Malformed) -> Iterable[
         if path.partition("?")[0] != ENDPOINT:
             continue
         try:
-            answer = part(part(_decode(body), "data"), "result")
-        except (msgspec.DecodeError, *MALFORMED) as exc:
+            answer = part(part(decoded_object(body), "data"), "result")
+        except BAD_DATA as exc:
             malformed(path, exc)
             continue
         found = [row for row in parts(answer, "result") if isinstance(row.get("placement_group_id"), str)]
@@ -77,7 +75,7 @@ def _row(history: History) -> dict[str, Any]:
             "end_to_end_creation_latency_us": str((created.ns - requested) // 1000 if created and requested else 0),
             "scheduling_attempt": number(last, "schedulingAttempt"),
             "scheduling_state": _SCHEDULING_STATES.get(scheduling, scheduling),
-            "highest_retry_delay_ms": float(last.get("highestRetryDelayMs") or 0),
+            "highest_retry_delay_ms": float(number(last, "highestRetryDelayMs")),
         },
         "topology_strategy": {},
         "topology_assignments": {},

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from shared.sessions import Session
+from workers.bad_data import BAD_DATA
 from workers.entities.cluster_facts import ClusterFacts
+from workers.entities.histories import Malformed
+from workers.task_events.lines import decode_json
 
 VERSION, METADATA, TIMEZONE = "version", "cluster_metadata", "timezone"
-_validate = msgspec.json.Decoder(msgspec.Raw).decode
 # The version of the job submission protocol (Ray: `dashboard/modules/version.CURRENT_VERSION`), the same since Ray 2.3.
 _PROTOCOL = "4"
 
@@ -20,8 +20,15 @@ def stored(path: str) -> str:
     return f"stored{path.rstrip('/')}"
 
 
-def answer_documents(endpoints: dict[str, bytes], facts: ClusterFacts, session: Session) -> dict[str, Any]:
-    documents: dict[str, Any] = {stored(path): body for path, body in endpoints.items() if _is_json(body)}
+def answer_documents(endpoints: dict[str, bytes], facts: ClusterFacts, session: Session, malformed: Malformed) -> dict[str, Any]:
+    documents: dict[str, Any] = {}
+    for path, body in endpoints.items():
+        try:
+            decode_json(body)
+            documents[stored(path)] = body
+        except BAD_DATA as exc:
+            # It may have been cut off, or be an error page.
+            malformed(path, exc)
     documents[VERSION] = {
         "version": _PROTOCOL,
         "ray_version": facts.ray_version,
@@ -31,12 +38,3 @@ def answer_documents(endpoints: dict[str, bytes], facts: ClusterFacts, session: 
     documents[METADATA] = facts.metadata
     documents[TIMEZONE] = facts.timezone
     return documents
-
-
-def _is_json(body: bytes) -> bool:
-    """A snapshot may have been cut off, or be an error page."""
-    try:
-        _validate(body)
-    except msgspec.DecodeError:
-        return False
-    return True

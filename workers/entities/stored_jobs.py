@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from shared.ray.redaction import REDACTED
-from workers.entities.fields import text
+from workers.bad_data import BAD_DATA
+from workers.entities.fields import parts, text
 from workers.entities.histories import Malformed
+from workers.task_events.lines import decode_json, packable
 
 ENDPOINT = "/api/jobs"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 # What never changes in a job's life, and what its end says.
 _LASTING = ("entrypoint", "metadata", "runtime_env", "start_time", "driver_agent_http_address", "driver_node_id")
 _OUTCOME = ("status", "message", "error_type", "end_time", "driver_exit_code")
-_decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def with_stored_jobs(rows: Iterable[dict[str, Any]], endpoints: dict[str, bytes], malformed: Malformed) -> list[dict[str, Any]]:
@@ -37,8 +36,8 @@ def _stored_jobs(endpoints: dict[str, bytes], malformed: Malformed) -> list[dict
     for path, body in endpoints.items():
         if path.partition("?")[0].rstrip("/") == ENDPOINT:
             try:
-                found += _decode(body)
-            except msgspec.DecodeError as exc:
+                found += parts({"jobs": packable(decode_json(body))}, "jobs")
+            except BAD_DATA as exc:
                 malformed(path, exc)
     return found
 

@@ -1,8 +1,4 @@
-"""The task events of a Ray session as structs: only the fields that a State API row needs.
-
-Mirrors the JSON of `ray.core.generated.events_*_pb2` (camelCase proto3). Names are the wire's, so that no renaming is paid for.
-Values that pass through unread stay raw JSON.
-"""
+"""The task events of a Ray session as structs, for the decode floor: the fields that a State API row needs, as they are written."""
 
 from __future__ import annotations
 
@@ -119,54 +115,24 @@ class Profile(msgspec.Struct, gc=False):
     profileEvents: ProfileEvents | None = None  # noqa: N815
 
 
-NULL = b"null"
-
-
-class TaskEvent(msgspec.Struct, gc=False):
-    """A task's event as the merge reads it. Definitions stay text: most are alike, and are decoded once for all of them."""
-
-    timestamp: str = ""
-    taskDefinitionEvent: Raw = Raw(NULL)  # noqa: N815
-    actorTaskDefinitionEvent: Raw = Raw(NULL)  # noqa: N815
-    taskLifecycleEvent: Lifecycle | None = None  # noqa: N815
-    taskProfileEvents: Profile | None = None  # noqa: N815
-
-
-class TaskId(msgspec.Struct, gc=False):
-    """Of a part of an event, whose task it is about."""
+class FlatLifecycle(Lifecycle, gc=False):
+    """With its task's id."""
 
     taskId: str = ""  # noqa: N815
 
 
-class AnyEvent(msgspec.Struct, gc=False):
-    """One line of an event file: what is needed to tell what it is."""
+class FlatProfile(Profile, gc=False):
+    """With its task's id."""
+
+    taskId: str = ""  # noqa: N815
+
+
+class FlatEvent(msgspec.Struct, gc=False):
+    """An event with everything that rows are made of, decoded as it stands."""
 
     eventType: str = ""  # noqa: N815
-    taskDefinitionEvent: TaskId | None = None  # noqa: N815
-    actorTaskDefinitionEvent: TaskId | None = None  # noqa: N815
-    taskLifecycleEvent: TaskId | None = None  # noqa: N815
-    taskProfileEvents: TaskId | None = None  # noqa: N815
-
-
-# proto3 JSON writes int64 as text: not strict turns it into a number.
-TASK_EVENT_DECODER = msgspec.json.Decoder(TaskEvent, strict=False)
-DEFINITION_DECODER = msgspec.json.Decoder(Definition, strict=False)
-
-TASK_EVENTS = frozenset({"TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT"})
-ENTITY_EVENTS = frozenset(
-    {
-        "ACTOR_DEFINITION_EVENT",
-        "ACTOR_LIFECYCLE_EVENT",
-        "DRIVER_JOB_DEFINITION_EVENT",
-        "DRIVER_JOB_LIFECYCLE_EVENT",
-        "NODE_DEFINITION_EVENT",
-        "NODE_LIFECYCLE_EVENT",
-        "WORKER_DEFINITION_EVENT",
-        "WORKER_LIFECYCLE_EVENT",
-        "PLACEMENT_GROUP_DEFINITION_EVENT",
-        "PLACEMENT_GROUP_LIFECYCLE_EVENT",
-        "SUBMISSION_JOB_DEFINITION_EVENT",
-        "SUBMISSION_JOB_LIFECYCLE_EVENT",
-        "PLATFORM_EVENT",
-    }
-)
+    timestamp: str = ""
+    taskDefinitionEvent: Definition | None = None  # noqa: N815
+    actorTaskDefinitionEvent: Definition | None = None  # noqa: N815
+    taskLifecycleEvent: FlatLifecycle | None = None  # noqa: N815
+    taskProfileEvents: FlatProfile | None = None  # noqa: N815

@@ -1,0 +1,217 @@
+//! A merged attempt to a row, as JSON text and as values to filter by: the twin of `workers/task_events/render.py`.
+
+use crate::json::{float, quote};
+use crate::merge::Attempt;
+use crate::read::last_part;
+use crate::record::{LogInfo, Text};
+
+const STATES: [&str; 14] = [
+    "NIL", "PENDING_ARGS_AVAIL", "PENDING_NODE_ASSIGNMENT", "PENDING_OBJ_STORE_MEM_AVAIL", "PENDING_ARGS_FETCH",
+    "SUBMITTED_TO_WORKER", "PENDING_ACTOR_TASK_ARGS_FETCH", "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "RUNNING",
+    "RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT", "FINISHED", "FAILED", "GETTING_AND_PINNING_ARGS",
+];
+const ACTOR_ID_AT: usize = 16;
+pub const DRIVER: &str = "DRIVER_TASK";
+/// The filter columns: those of the row's values, in order.
+pub const COLUMNS: [&str; 15] = [
+    "attempt_number", "name", "state", "job_id", "actor_id", "type", "func_or_class_name", "parent_task_id", "node_id",
+    "worker_id", "worker_pid", "error_type", "language", "placement_group_id", "is_debugger_paused",
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Value<'r> {
+    None,
+    Bool(bool),
+    Int(i64),
+    Text(&'r str),
+}
+
+/// Writes one row behind `base` and `whole`, and hands its values to `take`, with when it was created (ms).
+pub fn render<'a, 'e>(
+    id: &str,
+    attempt: &'a Attempt<'a>,
+    runtime_env: impl FnOnce(&'a str, bool) -> &'e str,
+    base: &mut String,
+    whole: &mut String,
+    take: impl FnOnce(&[Value; 15], Option<i64>),
+) {
+    let (a, Some(d)) = (attempt, &attempt.definition) else { return };
+    let renamed;
+    let mut name: &str = &d.name.0;
+    if !a.repr_name.is_empty() && d.kind.0 == "ACTOR_TASK" && d.name == d.function {
+        renamed = format!("{}.{}", a.repr_name.0, last_part(name));
+        name = &renamed;
+    }
+    let mut states: Vec<(i32, &str, Option<i64>)> = a.states.iter().map(|(state, ms)| (rank(&state.0), &*state.0, *ms)).collect();
+    states.sort_by_key(|state| state.0);
+    let state = states.last().map_or("NIL", |state| state.1);
+    let actor_id = if d.kind.0 == "ACTOR_CREATION_TASK" { id.get(ACTOR_ID_AT..) } else { some_id(&d.actor_id) };
+    let (node_id, worker_id, group) = (some_id(&a.node_id), some_id(&a.worker_id), some_id(&d.placement_group_id));
+    let error = a.error.as_ref().filter(|_| state == "FAILED");
+    let (created, started) = (a.state("PENDING_ARGS_AVAIL").flatten(), a.state("RUNNING").flatten());
+    let ended = a.state("FAILED").unwrap_or_else(|| a.state("FINISHED").flatten());
+    let driver = d.kind.0 == DRIVER;
+
+    let (o, begin) = (whole, base.len());
+    base.push_str("{\"task_id\":\"");
+    base.push_str(id);
+    base.push_str("\",\"attempt_number\":");
+    int(base, a.number);
+    key_text(base, "name", name);
+    key_text(base, "state", state);
+    key_text(base, "job_id", &d.job_id.0);
+    key_id(base, "actor_id", actor_id);
+    key_text(base, "type", &d.kind.0);
+    key_text(base, "func_or_class_name", &d.function.0);
+    key_text(base, "parent_task_id", &d.parent_task_id.0);
+    key_id(base, "node_id", node_id);
+    key_id(base, "worker_id", worker_id);
+    key(base, "worker_pid");
+    if a.worker_pid == 0 { base.push_str("null") } else { int(base, a.worker_pid) }
+    key_optional(base, "error_type", error.map(|error| &*error.kind.0));
+    o.push_str(&base[begin..]);
+    base.push('}');
+
+    key_text(o, "language", &d.language.0);
+    key_json(o, "required_resources", &d.resources.0);
+    key_json(o, "runtime_env_info", runtime_env(&d.runtime_env.0, driver));
+    key_id(o, "placement_group_id", group);
+    key_json(o, "events", "[");
+    for (at, (_, state, ms)) in states.iter().enumerate() {
+        o.push_str(if at > 0 { ",{\"state\":" } else { "{\"state\":" });
+        quote(o, state);
+        key_ms(o, "created_ms", *ms);
+        o.push('}');
+    }
+    o.push(']');
+    key(o, "profiling_data");
+    profile(o, a);
+    key_ms(o, "creation_time_ms", created);
+    key_ms(o, "start_time_ms", started);
+    key_ms(o, "end_time_ms", ended);
+    key(o, "task_log_info");
+    logs(o, a.logs.as_ref());
+    key_optional(o, "error_message", error.map(|error| without_ansi(&error.message.0)).as_deref());
+    key_json(o, "is_debugger_paused", a.debugger_paused.map_or("null", |paused| if paused { "true" } else { "false" }));
+    key_optional(o, "call_site", d.call_site.as_ref().map(|site| &*site.0));
+    key_json(o, "label_selector", &d.label_selector.0);
+    let fallback = if d.fallback_strategy.is_empty() { if driver { "null" } else { "{\"options\":[]}" } } else { &d.fallback_strategy.0 };
+    key_json(o, "fallback_strategy", fallback);
+    o.push('}');
+
+    let values = [
+        Value::Int(a.number), Value::Text(name), Value::Text(state), Value::Text(&d.job_id.0), optional(actor_id),
+        Value::Text(&d.kind.0), Value::Text(&d.function.0), Value::Text(&d.parent_task_id.0), optional(node_id), optional(worker_id),
+        if a.worker_pid == 0 { Value::None } else { Value::Int(a.worker_pid) },
+        optional(error.map(|error| &*error.kind.0)), Value::Text(&d.language.0), optional(group),
+        a.debugger_paused.map_or(Value::None, Value::Bool),
+    ];
+    take(&values, created);
+}
+
+fn optional(text: Option<&str>) -> Value<'_> {
+    text.map_or(Value::None, Value::Text)
+}
+
+fn rank(state: &str) -> i32 {
+    STATES.iter().position(|known| *known == state).map_or(-1, |at| at as i32)
+}
+
+fn some_id<'t>(id: &'t Text) -> Option<&'t str> {
+    id.0.bytes().any(|byte| byte != b'f').then_some(&*id.0)
+}
+
+fn without_ansi(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('\x1b') {
+        let Some(end) = rest[at..].find('m') else { break };
+        out.push_str(&rest[..at]);
+        rest = &rest[at + end + 1..];
+    }
+    out + rest
+}
+
+fn key(o: &mut String, name: &str) {
+    o.push_str(",\"");
+    o.push_str(name);
+    o.push_str("\":");
+}
+
+fn key_text(o: &mut String, name: &str, text: &str) {
+    key(o, name);
+    quote(o, text);
+}
+
+fn key_json(o: &mut String, name: &str, json: &str) {
+    key(o, name);
+    o.push_str(json);
+}
+
+fn key_optional(o: &mut String, name: &str, text: Option<&str>) {
+    key(o, name);
+    match text {
+        None => o.push_str("null"),
+        Some(text) => quote(o, text),
+    }
+}
+
+fn key_id(o: &mut String, name: &str, id: Option<&str>) {
+    key_optional(o, name, id.filter(|id| !id.is_empty()));
+}
+
+fn key_ms(o: &mut String, name: &str, ms: Option<i64>) {
+    key(o, name);
+    match ms {
+        None => o.push_str("null"),
+        Some(ms) => {
+            int(o, ms);
+            o.push_str(".0");
+        }
+    }
+}
+
+fn int(o: &mut String, value: i64) {
+    o.push_str(itoa::Buffer::new().format(value));
+}
+
+fn profile(o: &mut String, a: &Attempt) {
+    let Some(profile) = &a.profile else { return o.push_str("{}") };
+    o.push_str("{\"component_type\":");
+    quote(o, &profile.component_type.0);
+    key_text(o, "component_id", &profile.component_id.0);
+    key_text(o, "node_ip_address", &profile.node_ip.0);
+    key_json(o, "events", "[");
+    for (at, span) in a.spans.iter().enumerate() {
+        o.push_str(if at > 0 { ",{\"start_time\":" } else { "{\"start_time\":" });
+        float(o, span.start as f64 / 1e6);
+        key(o, "end_time");
+        float(o, span.end as f64 / 1e6);
+        key_json(o, "extra_data", &span.extra.0);
+        key_text(o, "event_name", &span.name.0);
+        o.push('}');
+    }
+    o.push_str("]}");
+}
+
+fn logs(o: &mut String, logs: Option<&LogInfo>) {
+    let Some(logs) = logs else { return o.push_str("null") };
+    let begin = o.len();
+    for (name, file) in [("stdout_file", &logs.stdout_file), ("stderr_file", &logs.stderr_file)] {
+        if let Some(file) = file {
+            key_text(o, name, &file.0);
+        }
+    }
+    let offsets = [logs.stdout_start, logs.stdout_end, logs.stderr_start, logs.stderr_end];
+    for (name, offset) in ["stdout_start", "stdout_end", "stderr_start", "stderr_end"].into_iter().zip(offsets) {
+        if let Some(offset) = offset {
+            key(o, name);
+            int(o, offset);
+        }
+    }
+    if o.len() == begin {
+        o.push('{');
+    } else {
+        o.replace_range(begin..=begin, "{");
+    }
+    o.push('}');
+}

@@ -1,0 +1,55 @@
+"""Chunks of event files to records by range of their tasks' ids, and to the events of everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.ray.enums import EVENT_TYPES
+from workers.bad_data import BAD_DATA, Skipped
+from workers.task_events.lines import decode_lines, packable
+from workers.task_events.ranges import Ranges
+from workers.task_events.read import PARTS, read_task_event
+from workers.task_events.records import Records, encode_record, encode_records
+
+TASK_EVENTS = frozenset({"TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT"})
+_ENTITY_EVENTS = frozenset(EVENT_TYPES) - TASK_EVENTS - {""}
+
+
+class Splitter:
+    """`feed` it chunks of whole lines, then `take` what is there. `others`: decoded events (camelCase) that are no task's."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
+        self.events = 0
+        self.size = 0
+        self.others: list[dict[str, Any]] = []
+        self.skipped = Skipped()
+        self._records: list[Records] = [[] for _ in range(ranges.count)]
+
+    def feed(self, text: bytes) -> None:
+        for event in decode_lines(text, self.skipped):
+            kind = event.get("eventType") or ""
+            if kind in TASK_EVENTS or (not kind and any(part in event for part in PARTS)):
+                self._add(event)
+            elif kind in _ENTITY_EVENTS:
+                self.others.append(packable(event))
+                self.events += 1
+            else:
+                self.skipped("unknown_type" if kind else "no_type", str(kind))
+
+    def _add(self, event: dict[str, Any]) -> None:
+        try:
+            found = read_task_event(event, self.skipped)
+            if found is not None:
+                task_id, record = found
+                encoded = encode_record(record)
+                self._records[self.ranges.of(task_id)].append((task_id, encoded))
+                self.events += 1
+                self.size += len(encoded)
+        except BAD_DATA as exc:
+            self.skipped("bad_event", str(exc))
+
+    def take(self) -> list[bytes]:
+        """For each range what `merge_range` reads: "" where there is nothing. Begins anew."""
+        records, self._records, self.size = self._records, [[] for _ in self._records], 0
+        return [encode_records(of_range) if of_range else b"" for of_range in records]

@@ -1,0 +1,67 @@
+"""One range of task ids: its records to one part of the `tasks` table, and what the summaries need of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from shared.ray.columns import TASKS
+from shared.ray.function_summary import CountKey
+from shared.ray.lineage import LineageTask
+from shared.snapshots.format import PartIndex, Scalar
+from shared.snapshots.writer import TablePart
+from workers.entities.ends import TaskEnds
+from workers.task_events.merge import Attempt, merge
+from workers.task_events.records import decode_records
+from workers.task_events.render import COLUMNS, DRIVER, render
+from workers.task_events.runtime_env import RuntimeEnvs
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(slots=True)
+class TaskRange:
+    """What a merged range leaves behind: a part of the table, counts by job, and by job the tasks of its lineage (msgpack)."""
+
+    index: PartIndex
+    fields: dict[str, bytes]
+    counts: dict[str, Counter[CountKey]]
+    lineage: dict[str, bytes]
+
+
+def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRange:
+    """`chunks` are what `Splitter.take` gave for this range; `number` is the part's place in the table."""
+    part, runtime_envs = TablePart(TASKS.name, number), RuntimeEnvs()
+    ids: list[str] = []
+    rows: list[tuple[Scalar, ...]] = []
+    counts: defaultdict[str, Counter[CountKey]] = defaultdict(Counter)
+    lineage: defaultdict[str, list[LineageTask]] = defaultdict(list)
+    for attempt in _attempts(chunks, ends):
+        definition = attempt.definition
+        if definition is None:
+            continue
+        row = render(attempt, definition, runtime_envs)
+        part.add(definition.job_id, row.base, row.base[:-1] + row.rest)
+        ids.append(attempt.task_id)
+        rows.append(row.values)
+        if definition.type != DRIVER:
+            _, name, state, job, actor, kind, function, parent, *_ = row.values
+            task = LineageTask(attempt.task_id, name or function, function, kind, state, parent, actor, row.created_ms)  # type: ignore[arg-type]
+            counts[job][task.name, task.type, task.state] += 1  # type: ignore[index]
+            lineage[job].append(task)  # type: ignore[index]
+    columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else ((),) * len(COLUMNS), strict=True))
+    index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)
+    return TaskRange(index, fields, dict(counts), {job: _pack(tasks) for job, tasks in lineage.items()})
+
+
+def _attempts(chunks: Iterable[bytes], ends: TaskEnds) -> Iterator[Attempt]:
+    """In the order of the table: by task id, the latest first."""
+    tasks: defaultdict[str, list[bytes]] = defaultdict(list)
+    for chunk in chunks:
+        for task_id, record in decode_records(chunk) if chunk else ():
+            tasks[task_id].append(record)
+    for task_id in sorted(tasks):
+        yield from merge(task_id, tasks.pop(task_id), ends)
