@@ -14,7 +14,7 @@ from shared.storage.endpoint import check_endpoint
 from shared.storage.rust import NO_RETRIES, client_options
 
 if TYPE_CHECKING:
-    from obstore.store import AzureConfig, GCSConfig
+    from obstore.store import AzureConfig, GCSConfig, GCSCredential
 
 
 def gcs_store(settings: StorageSettings, bucket: str) -> GCSStore:
@@ -27,10 +27,15 @@ def gcs_store(settings: StorageSettings, bucket: str) -> GCSStore:
     config: GCSConfig = {}
     if endpoint:
         config["base_url"] = endpoint.rstrip("/")
-    if endpoint.startswith("http://"):  # an emulator: no token is ever sent in the clear
-        config["skip_signature"] = True
     options = client_options(settings, urlsplit(endpoint).scheme)
+    if endpoint.startswith("http://"):  # an emulator: no token is ever sent in the clear; writes send one all the same
+        config["skip_signature"] = True
+        return GCSStore(bucket, config=config, client_options=options, retry_config=NO_RETRIES, credential_provider=_no_credential)
     return GCSStore(bucket, config=config, client_options=options, retry_config=NO_RETRIES)
+
+
+def _no_credential() -> GCSCredential:
+    return {"token": "none", "expires_at": None}
 
 
 def azure_store(settings: StorageSettings, container: str) -> AzureStore:

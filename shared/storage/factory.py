@@ -9,7 +9,9 @@ from shared.errors import SettingsError
 from shared.settings import StorageSettings
 from shared.storage.endpoint import check_endpoint
 from shared.storage.local import LocalStorage
+from shared.storage.local_writer import LocalWriter
 from shared.storage.port import Storage
+from shared.storage.writer import StorageWriter
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 _SCHEMES = "file:///dir, s3://bucket[/root], gs://bucket[/root] or az://container[/root]"
@@ -29,6 +31,21 @@ def open_storage(settings: StorageSettings) -> Storage:
     from shared.storage.object_store import open_object_store  # noqa: PLC0415
 
     return open_object_store(settings, scheme, bucket, root)
+
+
+def open_writer(settings: StorageSettings) -> StorageWriter:
+    """The write side of the same store. Asks nothing of it yet. Raises SettingsError for a bad URL."""
+    scheme, bucket, root = storage_parts(settings.storage)
+    if scheme == "file":
+        return LocalWriter(root)
+    check_endpoint(settings.storage_endpoint, "RAY_HISTORY_STORAGE_ENDPOINT")
+    if scheme == "s3":
+        from shared.storage.s3 import open_s3_writer  # noqa: PLC0415
+
+        return open_s3_writer(settings, bucket, root)
+    from shared.storage.object_store import open_object_store_writer  # noqa: PLC0415
+
+    return open_object_store_writer(settings, scheme, bucket, root)
 
 
 def storage_parts(url: str) -> tuple[str, str, str]:

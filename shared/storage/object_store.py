@@ -15,6 +15,7 @@ from shared.storage import rust
 from shared.storage.cloud_stores import azure_store, gcs_store
 from shared.storage.keys import is_key, is_prefix
 from shared.storage.object_store_errors import meaning_of, status_of
+from shared.storage.object_store_writer import ObjectStoreWriter
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
 from shared.storage.retries import Attempts, Failure, Health, retried, same_version
@@ -32,12 +33,21 @@ _PATIENCE_OF_CHECK = 3
 
 def open_object_store(settings: StorageSettings, scheme: str, bucket: str, root: str) -> ObjectStoreStorage:
     """`scheme` is gs or az. Raises SettingsError where the settings make no client."""
+    return ObjectStoreStorage(_opener(settings, scheme, bucket), settings, f"{scheme}://{bucket}", root, ordered=scheme == "gs")
+
+
+def open_object_store_writer(settings: StorageSettings, scheme: str, bucket: str, root: str) -> ObjectStoreWriter:
+    """The same for the write side."""
+    return ObjectStoreWriter(_opener(settings, scheme, bucket), settings, f"{scheme}://{bucket}", root)
+
+
+def _opener(settings: StorageSettings, scheme: str, bucket: str) -> Callable[[], GCSStore | AzureStore]:
     made = gcs_store if scheme == "gs" else azure_store
     try:
         made(settings, bucket)
     except (BaseError, ValueError) as exc:
         raise SettingsError(f"storage {scheme}://{bucket}: {str(exc).partition(chr(10))[0]}") from None
-    return ObjectStoreStorage(lambda: made(settings, bucket), settings, f"{scheme}://{bucket}", root, ordered=scheme == "gs")
+    return lambda: made(settings, bucket)
 
 
 class ObjectStoreStorage:

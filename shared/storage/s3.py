@@ -15,6 +15,7 @@ from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage import rust
 from shared.storage.keys import is_key, is_prefix
+from shared.storage.object_store_writer import ObjectStoreWriter
 from shared.storage.port import ObjectInfo
 from shared.storage.read_ahead import Answer, read_ahead
 from shared.storage.retries import Attempts, Failure, Health, retried, same_version
@@ -28,6 +29,16 @@ _CHUNK = 256 << 10
 _PAGE = 1000
 _SMALL = 8 << 20
 _PATIENCE_OF_CHECK = 3
+
+
+def open_s3_writer(settings: StorageSettings, bucket: str, root: str) -> ObjectStoreWriter:
+    """The write side: obstore, at the address and with the credentials that boto3 finds."""
+
+    def opened() -> S3Store:
+        session = session_of(settings)
+        return bulk_store(session, client_of(session, settings), settings, bucket)
+
+    return ObjectStoreWriter(opened, settings, f"s3://{bucket}", root, meaning_of)
 
 
 class S3Storage:
