@@ -1,4 +1,4 @@
-# One image for all processes; the command says which: api (the default), worker, flower.
+# One image for all processes; the command says which: api (the default), worker, flower, collect.
 #     docker build -t ray-history-server .
 #     docker run -e RAY_HISTORY_STORAGE=s3://bucket -e RAY_HISTORY_REDIS_URL=redis://... -p 8080:8080 ray-history-server
 # There are no absolute paths in RUN lines but those of the variables: tests/integration/test_image.py runs this very file
@@ -14,6 +14,7 @@ RUN "$VENV/bin/pip" install --quiet --require-hashes --requirement requirements.
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY api api
 COPY cli cli
+COPY collector collector
 COPY shared shared
 COPY workers workers
 RUN "$VENV/bin/pip" install --quiet --no-deps --no-build-isolation .
@@ -44,6 +45,11 @@ HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["ray-history"]
 CMD ["api"]
+
+# For KubeRay's operator, which injects a container without saying its command: docker build --target collector.
+FROM runtime AS collector
+HEALTHCHECK NONE
+CMD ["collect"]
 
 # For compose.yaml: puts the bundled recorded sessions into an S3-compatible store.
 FROM runtime AS recorded

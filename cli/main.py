@@ -9,8 +9,10 @@ import traceback
 import typer
 
 from cli import configuration, dashboard, serve, server_sessions
+from cli.collect import collect
 from cli.flower import flower
 from cli.metrics_reference import metrics
+from cli.ray_env import ray_env
 from cli.up import up
 from cli.version import version
 from shared.errors import HistoryError
@@ -27,6 +29,8 @@ app.command()(up)
 app.command("api")(serve.api)
 app.command("worker")(serve.worker)
 app.command("flower")(flower)
+app.command("collect")(collect)
+app.command("ray-env")(ray_env)
 app.command("sessions")(server_sessions.sessions)
 app.command("status")(server_sessions.status)
 app.command("load")(server_sessions.load)

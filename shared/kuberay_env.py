@@ -15,6 +15,8 @@ Environment = Mapping[str, str]
 
 OURS = "RAY_HISTORY_"
 _DEFAULT_BUCKET = "ray-historyserver"
+_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
+_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _OSS_HOST = re.compile(r"(?:s3\.)?oss-(?P<region>[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")
 
 
@@ -39,6 +41,40 @@ def kuberay_storage(env: Environment) -> dict[str, Any]:
     root = (env.get("STORAGE_ROOT_DIR") or env.get("RAY_ROOT_DIR") or "").strip("/")
     found = {"storage": f"{scheme}://{bucket}/{root}".rstrip("/"), **access}
     return {name: value for name, value in found.items() if value != "" and not env.get(OURS + name.upper())}
+
+
+def kuberay_collector(env: Environment) -> dict[str, Any]:
+    """Fields of CollectSettings that KubeRay's names give and ours leave open.
+
+    Mirrors `historyserver/cmd/collector/main.go` and what the operator injects (`BuildCollectorContainer`). Go writes durations as `1m30s`.
+    """
+    found: dict[str, Any] = {
+        "collect_port": env.get("EVENTS_PORT", ""),
+        "collect_cluster": env.get("RAY_CLUSTER_NAME", "").strip(),
+        "collect_namespace": env.get("RAY_CLUSTER_NAMESPACE", "").strip(),
+        "collect_owner_kind": env.get("OWNER_KIND", "").strip().lower(),
+        "collect_owner_name": env.get("OWNER_NAME", "").strip(),
+        "collect_role": env.get("RAY_ROLE", "").strip().lower(),
+        "collect_dir": env.get("RAY_COLLECTOR_EVENT_DATA_DIR", ""),
+        "collect_ray_dir": env.get("RAY_TMP_ROOT", ""),
+        "collect_dashboard": env.get("RAY_DASHBOARD_ADDRESS", ""),
+        "collect_endpoints": env.get("RAY_COLLECTOR_ADDITIONAL_ENDPOINTS", ""),
+        "collect_poll": _go_seconds(env.get("RAY_COLLECTOR_POLL_INTERVAL", "")),
+        "collect_rotation": _go_seconds(env.get("RAY_COLLECTOR_EVENT_ROTATION_INTERVAL", "")),
+        "collect_buffer": _mebibytes(env.get("RAY_COLLECTOR_EVENT_MAX_DISK_MB", "")),
+    }
+    return {name: value for name, value in found.items() if value not in ("", None) and not env.get(OURS + name.upper())}
+
+
+def _go_seconds(text: str) -> float | None:
+    """A positive duration; None for anything else, which KubeRay's collector ignores, too."""
+    parts = _GO_DURATION.findall(text)
+    seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+    return seconds if seconds > 0 and "".join(number + unit for number, unit in parts) == text.strip() else None
+
+
+def _mebibytes(text: str) -> int | None:
+    return int(text) << 20 if text.strip().isdecimal() and int(text) > 0 else None
 
 
 def _backend(env: Environment) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
-from shared.kuberay_env import kuberay_storage
+from shared.kuberay_env import kuberay_collector, kuberay_storage
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -170,6 +170,39 @@ class LiveSettings(_Concern):
         return frozenset(m.strip().upper() for m in self.proxy_methods.split(",") if m.strip())
 
 
+class CollectSettings(_Concern):
+    """The collector beside a Ray node, `ray-history collect`. KubeRay's names for its own collector are understood, too."""
+
+    collect_host: str = Field("127.0.0.1", description="Address on which the collector takes Ray's events.")
+    collect_port: int = Field(8084, ge=1, le=65535, description="Port for them; Ray is given it by `ray-history ray-env`.")
+    collect_cluster: str = Field("ray", description="Name of the cluster, as its sessions will be listed.")
+    collect_namespace: str = Field("default", description="Namespace of the cluster.")
+    collect_owner_kind: Literal["", "rayjob", "rayservice"] = Field("", description="Kind of the cluster's owner; empty: none.")
+    collect_owner_name: str = Field("", description="Name of the cluster's owner.")
+    collect_role: Literal["auto", "head", "worker"] = Field("auto", description="Role of this Ray node; auto: a head has a GCS's logs.")
+    collect_dir: str = Field(
+        "", description="Where events are kept until they are uploaded; empty: `history-collector` in Ray's directory."
+    )
+    collect_buffer: Bytes = Field(1024 * _MIB, description="Bytes of events kept there at most; beyond them Ray is told to wait (503).")
+    collect_rotation: Seconds = Field(60.0, description="Events are uploaded at the latest this long after they came, in seconds.")
+    collect_rotation_bytes: Bytes = Field(16 * _MIB, description="Bytes of events (unpacked) that are uploaded at once.")
+    collect_ray_dir: str = Field("/tmp/ray", description="Ray's temporary directory, which holds its sessions.")  # noqa: S108 - Ray's default
+    collect_dashboard: str = Field("http://127.0.0.1:8265", description="Address of the Ray dashboard, as the head's collector reaches it.")
+    collect_poll: Seconds = Field(30.0, description="The dashboard's answers that no event holds are stored this often, in seconds.")
+    collect_endpoints: str = Field("", description="Further dashboard paths whose answers are stored, separated by commas.")
+    collect_announce: str = Field(
+        "",
+        description="Address of the dashboard as the history server reaches it: the running cluster shows as live. Empty: not announced.",
+    )
+    collect_log_interval: Seconds = Field(300.0, description="A log that is still written is uploaded again this often, in seconds.")
+    collect_linger: float = Field(5.0, ge=0, description="Seconds after SIGTERM in which Ray's last events are waited for.")
+    collect_grace: Seconds = Field(25.0, description="Seconds after SIGTERM in which everything is uploaded, what matters most first.")
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(path.strip() for path in self.collect_endpoints.split(",") if path.strip())
+
+
 class LogSettings(_Concern):
     """Our own logs."""
 
@@ -189,6 +222,7 @@ class Settings:
     live: LiveSettings = field(default_factory=LiveSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     flower: FlowerSettings = field(default_factory=FlowerSettings)
+    collect: CollectSettings = field(default_factory=CollectSettings)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -203,6 +237,7 @@ class Settings:
                 LiveSettings(),
                 WorkerSettings(),
                 FlowerSettings(),
+                CollectSettings(**kuberay_collector(os.environ)),
             )
         except ValidationError as exc:
             first = exc.errors()[0]

@@ -17,7 +17,7 @@ ODD_KEYS = [
     "fetched_endpoints/restful__api__v0__placement_groups?detail=1&limit=10000",
     "logs/a b+c=d;e,f@g!h$i'(j)k*l~m%41 #n.log",
     "logs/\u00fcml\u00e4ut-\u4f60.log",
-    "logs/[1] {2} \"3\" <4> |5| ^6^ `7`.log",
+    'logs/[1] {2} "3" <4> |5| ^6^ `7`.log',
 ]
 
 

@@ -1,0 +1,162 @@
+"""One POST of Ray's aggregator agent, sorted: which event belongs to which session, node and directory.
+
+Lines are kept as they came; of each event only its envelope and its job's id are decoded.
+Mirrors `categorize` of KubeRay's `historyserver/pkg/collector/eventcollector`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from shared.ray.ids import to_hex
+
+NODE_EVENTS = "node_events"
+_JOB_EVENTS = "job_events/"
+_NODE_EVENT_TYPES = ("NODE_DEFINITION_EVENT", "NODE_LIFECYCLE_EVENT")
+_SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+class Place(NamedTuple):
+    """Where an event is stored: `{session}/{node}/{directory}/...`. `node` is empty where the event does not name one."""
+
+    session: str
+    node: str
+    directory: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """`lines[i]` belongs to `places[i]` and has `ids[i]`, empty where Ray gave none.
+
+    `unfit` counts, by reason, what can be stored nowhere.
+    """
+
+    places: list[Place] = field(default_factory=list)
+    lines: list[msgspec.Raw] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    unfit: Counter[str] = field(default_factory=Counter)
+
+
+class NotEvents(ValueError):
+    """A body that is no JSON array of objects."""
+
+
+class _OfJob(msgspec.Struct):
+    jobId: str = ""  # noqa: N815 - Ray's spelling
+
+
+class _Envelope(msgspec.Struct):
+    eventId: str = ""  # noqa: N815
+    eventType: str = ""  # noqa: N815
+    sessionName: str = ""  # noqa: N815
+    nodeId: str = ""  # noqa: N815
+    driverJobDefinitionEvent: _OfJob | None = None  # noqa: N815
+    driverJobLifecycleEvent: _OfJob | None = None  # noqa: N815
+    taskDefinitionEvent: _OfJob | None = None  # noqa: N815
+    taskLifecycleEvent: _OfJob | None = None  # noqa: N815
+    taskProfileEvents: _OfJob | None = None  # noqa: N815
+    actorTaskDefinitionEvent: _OfJob | None = None  # noqa: N815
+    actorDefinitionEvent: _OfJob | None = None  # noqa: N815
+
+
+_PARTS = _Envelope.__struct_fields__[4:]
+_PART_OF = {
+    "TASK_LIFECYCLE_EVENT": "taskLifecycleEvent",
+    "TASK_PROFILE_EVENT": "taskProfileEvents",
+    "TASK_DEFINITION_EVENT": "taskDefinitionEvent",
+    "ACTOR_TASK_DEFINITION_EVENT": "actorTaskDefinitionEvent",
+}
+_decode_lines = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
+
+
+def read_batch(body: bytes) -> Batch:
+    """Raises NotEvents. An event that does not fit is counted and left out: Ray would send a refused batch for ever."""
+    try:
+        if not body.isascii():
+            body.decode()
+        if b"\n" in body:  # between its parts; Ray sends none
+            body = msgspec.json.format(body, indent=-1)
+        if b"\n" in body:
+            raise NotEvents("a line break within a string")
+        lines = _decode_lines(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise NotEvents(str(exc)) from None
+    batch = Batch()
+    for line, envelope in zip(lines, _envelopes(body, lines), strict=True):
+        if envelope is None:
+            batch.unfit["not an event"] += 1
+            continue
+        place = _place(envelope)
+        if place is None:
+            batch.unfit["no session"] += 1
+            continue
+        batch.places.append(place)
+        batch.lines.append(line)
+        batch.ids.append(envelope.eventId)
+    return batch
+
+
+def _envelopes(body: bytes, lines: list[msgspec.Raw]) -> list[_Envelope | None]:
+    try:
+        return list(_decode_envelopes(body))
+    except msgspec.ValidationError:
+        return [_lenient(line) for line in lines]
+    except msgspec.MsgspecError as exc:
+        raise NotEvents(str(exc)) from None
+
+
+def _lenient(line: msgspec.Raw) -> _Envelope | None:
+    """Fields of other types than Ray's count as not there."""
+    try:
+        event = msgspec.json.decode(line)
+    except msgspec.MsgspecError as exc:
+        raise NotEvents(str(exc)) from None
+    if not isinstance(event, dict):
+        return None
+    event_id, kind, session, node = (_text(event.get(name)) for name in ("eventId", "eventType", "sessionName", "nodeId"))
+    envelope = _Envelope(eventId=event_id, eventType=kind, sessionName=session, nodeId=node)
+    for name in _PARTS:
+        setattr(envelope, name, _of_job(event.get(name)))
+    return envelope
+
+
+def _of_job(part: Any) -> _OfJob | None:
+    return _OfJob(_text(part.get("jobId"))) if isinstance(part, dict) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _place(envelope: _Envelope) -> Place | None:
+    job = ""
+    if envelope.eventType not in _NODE_EVENT_TYPES:
+        part = getattr(envelope, _PART_OF.get(envelope.eventType, "taskLifecycleEvent"))
+        if part is None:
+            part = next((part for name in _PARTS if (part := getattr(envelope, name)) is not None and part.jobId), None)
+        job = part.jobId if part is not None else ""
+    return _placed(envelope.sessionName, envelope.nodeId, job)
+
+
+@lru_cache(4096)
+def _placed(session: str, node: str, job: str) -> Place | None:
+    """None without a session to store it in."""
+    if not _SAFE.fullmatch(session):
+        return None
+    node_id = _hex(node)
+    name = _hex(job) or job
+    return Place(session, node_id if len(node_id) == 56 else "", _JOB_EVENTS + name if _SAFE.fullmatch(name) else NODE_EVENTS)
+
+
+def _hex(text: str) -> str:
+    try:
+        return to_hex(text)
+    except ValueError:
+        return ""

@@ -1,0 +1,54 @@
+"""Small objects that wait for their upload in files: dashboard answers and reports. Of one key only the newest content is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+from collector.files import replace
+from shared.layout import METADATA_PREFIX
+from shared.storage.writer import StorageWriter
+
+
+class Outbox:
+    """Thread-safe. Keys are those of the storage."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._last: dict[str, bytes] = {}
+
+    def put(self, key: str, content: bytes) -> None:
+        """Have this object uploaded, unless the last one of the key was the same. Raises OSError."""
+        with self._lock:
+            if self._last.get(key) == content:
+                return
+            replace(self._directory / key, content)
+            self._last[key] = content
+
+    def waiting(self) -> list[str]:
+        """Keys; markers come first, as nothing else of a session is found without them."""
+        if not self._directory.is_dir():
+            return []
+        keys = [
+            path.relative_to(self._directory).as_posix() for path in self._directory.rglob("*") if path.is_file() and path.suffix != ".new"
+        ]
+        return sorted(keys, key=lambda key: (not key.startswith(METADATA_PREFIX), key))
+
+    def send(self, writer: StorageWriter) -> None:
+        """Upload what waits. Raises StorageUnavailable at the first one that fails; the rest goes on waiting."""
+        for key in self.waiting():
+            path = self._directory / key
+            content = path.read_bytes()
+            writer.put(key, content)
+            with self._lock:
+                if path.read_bytes() == content:
+                    path.unlink()
+                    with contextlib.suppress(OSError):  # others wait beside it
+                        path.parent.rmdir()
+
+    def forget(self, prefix: str) -> None:
+        """Nothing of these keys will be put again: an ended session's."""
+        with self._lock:
+            self._last = {key: content for key, content in self._last.items() if not key.startswith(prefix)}

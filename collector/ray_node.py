@@ -1,0 +1,72 @@
+"""What Ray's directory tells of the Ray node on this machine: its session, its id, its role, and whether it runs.
+
+Works from another container of the pod that shares the directory: no process is looked at, no address needed.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+_PORT_FILE = re.compile(r"\w+_port_([0-9a-f]{56})")
+_NODE_ID_IN_LOG = re.compile(rb"\bnode[_ ]id[=: ]+([0-9a-f]{56})\b", re.IGNORECASE)
+_BEGINNING = 1 << 20
+_ANSWERS_WITHIN = 1.0
+
+
+class RayNode:
+    """Ray's temporary directory, which may not be there yet."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def session(self) -> str | None:
+        """The name of the newest session: where `session_latest` leads."""
+        try:
+            name = (self._directory / "session_latest").readlink().name
+        except OSError:
+            return None
+        return name if name.startswith("session_") and self.directory(name).is_dir() else None
+
+    def directory(self, session: str) -> Path:
+        return self._directory / session
+
+    def runs(self, session: str) -> bool:
+        """Does a raylet of it answer on its socket? (KubeRay: IsSessionDirActive)"""
+        return any(_answers(path) for path in sorted((self.directory(session) / "sockets").glob("raylet*")))
+
+    def node_id(self, session: str) -> str | None:
+        """From the names of the files that hold the node's ports; before Ray had those, from the raylet's log."""
+        files = [
+            (path.stat().st_mtime, match[1]) for path in _listed(self.directory(session)) if (match := _PORT_FILE.fullmatch(path.name))
+        ]
+        if files:
+            return max(files)[1]
+        try:
+            with (self.directory(session) / "logs" / "raylet.out").open("rb") as log:
+                found = _NODE_ID_IN_LOG.search(log.read(_BEGINNING))
+        except OSError:
+            return None
+        return found[1].decode() if found else None
+
+    def is_head(self, session: str) -> bool:
+        """Only a head has a GCS."""
+        return (self.directory(session) / "logs" / "gcs_server.out").exists()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_ANSWERS_WITHIN)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []

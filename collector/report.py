@@ -1,0 +1,89 @@
+"""What the collector of one node has to say of a session: when it began and ended, and what was lost, for the history server to read.
+
+Stored as `{session}/{node}/collector.json`; kept on disk as well, as losses must survive the collector's own restarts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from collector.files import read_or_none, replace
+
+VERSION = 1
+_MOST_LOSSES = 200
+
+
+class Loss(msgspec.Struct):
+    """`file`: a log or event file below the session, or empty; `count`: how often it happened."""
+
+    file: str
+    code: str
+    message: str
+    count: int = 1
+
+
+class Report(msgspec.Struct):
+    """The stored document. Times are RFC 3339, UTC."""
+
+    version: int
+    node: str
+    session: str
+    role: str
+    began: str
+    ended: str | None = None
+    losses: list[Loss] = msgspec.field(default_factory=list)
+    losses_left_out: int = 0
+
+
+_decode = msgspec.json.Decoder(Report).decode
+
+
+class Reporter:
+    """The report of one session. Thread-safe. `publish` has the document uploaded."""
+
+    def __init__(self, path: Path, session: str, node: str, role: str, publish: Callable[[bytes], None]) -> None:
+        self._path = path
+        self._publish = publish
+        self._lock = threading.Lock()
+        known = read_or_none(path)
+        self._report = _decode(known) if known else Report(VERSION, node, session, role, _now())
+
+    def lose(self, file: str, code: str, message: str) -> None:
+        """Record that something will not be in the bucket. Raises OSError when even that cannot be kept."""
+        with self._lock:
+            for loss in self._report.losses:
+                if (loss.file, loss.code) == (file, code):
+                    loss.message, loss.count = message, loss.count + 1
+                    break
+            else:
+                if len(self._report.losses) < _MOST_LOSSES:
+                    self._report.losses.append(Loss(file, code, message))
+                else:
+                    self._report.losses_left_out += 1
+            self._write()
+
+    def begin(self) -> None:
+        """The node runs; also after it had ended, as a worker node may come back."""
+        with self._lock:
+            self._report.ended = None
+            self._write()
+
+    def end(self) -> None:
+        """Everything else of this session has been uploaded."""
+        with self._lock:
+            self._report.ended = _now()
+            self._write()
+
+    def _write(self) -> None:
+        content = msgspec.json.encode(self._report)
+        replace(self._path, content)
+        self._publish(msgspec.json.format(content, indent=1))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,204 @@
+"""Events on disk: durable before they are acknowledged, once each, and final when a segment is closed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from collector.batches import Batch, Place, read_batch
+from collector.event_files import event_files
+from collector.journal import Full, Journal
+from collector.recent_ids import RecentIds
+from tests.collector.events import body, event
+from tests.waiting import wait_until
+
+
+def make(directory: Path, **options: object) -> Journal:
+    return Journal(directory, **({"limit": 1 << 20, "segment_bytes": 1 << 16, "max_age": 60.0} | options))  # type: ignore[arg-type]
+
+
+def keep(journal: Journal, batch: Batch) -> str:
+    """The reason why it is not kept; empty when it is."""
+    told: Queue[str] = Queue()
+    journal.append(batch, told.put)
+    return told.get(timeout=30)
+
+
+def batch_of(*ids: str, **fields: str) -> Batch:
+    return read_batch(body([event(event_id, **fields) for event_id in ids]))
+
+
+def ids_stored(journal: Journal) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for segment in journal.closed():
+        for _, _, packed, count in event_files(segment, lambda place, rest: f"{place.directory}/{rest}", pytest.fail):
+            lines = gzip.decompress(packed).splitlines()
+            assert len(lines) == count
+            found.update(json.loads(line)["eventId"] for line in lines)
+    return found
+
+
+def test_what_was_kept_survives_without_any_goodbye(tmp_path: Path) -> None:
+    assert keep(make(tmp_path), batch_of("a", "b")) == ""
+    again = make(tmp_path)
+    assert ids_stored(again) == {"a": 1, "b": 1}
+    assert keep(again, batch_of("c")) == ""
+    again.close_segment()
+    assert ids_stored(again) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_an_event_that_is_sent_again_is_stored_once_also_after_a_restart_and_after_its_upload(tmp_path: Path) -> None:
+    journal = make(tmp_path)
+    assert journal.append(batch_of("a", "b", "a"), lambda _: None) == 2
+    assert journal.append(batch_of("b", "c"), lambda _: None) == 1
+    journal.end()
+    again = make(tmp_path)
+    assert ids_stored(again) == {"a": 1, "b": 1, "c": 1}
+    for segment in again.closed():
+        again.finish(segment)
+    assert again.size == 0
+    assert make(tmp_path).append(batch_of("a", "b", "c", "d"), lambda _: None) == 1
+
+
+def test_events_without_id_are_all_kept(tmp_path: Path) -> None:
+    journal = make(tmp_path)
+    assert journal.append(batch_of("", ""), lambda _: None) == 2
+    assert journal.append(batch_of(""), lambda _: None) == 1
+    journal.end()
+    assert ids_stored(journal) == {"": 3}
+
+
+def test_a_batch_that_was_all_known_is_acknowledged_after_the_one_it_repeats(tmp_path: Path) -> None:
+    journal = make(tmp_path)
+    order: list[str] = []
+    journal.append(batch_of("a"), lambda _: order.append("first"))
+    journal.append(batch_of("a"), lambda _: order.append("again"))
+    journal.end()
+    assert order == ["first", "again"]
+
+
+def test_a_torn_end_is_left_out_and_a_damaged_record_is_told(tmp_path: Path) -> None:
+    journal = make(tmp_path)
+    for name in ("a", "b", "c"):
+        keep(journal, batch_of(name))
+    journal.end()
+    (segment,) = journal.closed()
+    whole = segment.read_bytes()
+    each = len(whole) // 3
+    told: list[int] = []
+
+    def ids() -> list[str]:
+        files = event_files(segment, lambda _, rest: rest, told.append)
+        return [json.loads(line)["eventId"] for *_, packed, _ in files for line in gzip.decompress(packed).splitlines()]
+
+    for torn in (whole[:-1], whole[: 2 * each + 5], whole[: 2 * each] + bytes(4096)):
+        segment.write_bytes(torn)
+        assert ids() == ["a", "b"]
+        assert told == []
+    damaged = bytearray(whole)
+    damaged[each + each // 2] ^= 1
+    segment.write_bytes(damaged)
+    assert ids() == ["a", "c"]
+    assert told == [each - 8, each - 8][: len(told)]
+    assert told
+
+
+def test_a_segment_is_closed_by_size_and_by_age_and_then_final(tmp_path: Path) -> None:
+    now = [0.0]
+    journal = make(tmp_path, segment_bytes=2000, max_age=10.0, clock=lambda: now[0])
+    keep(journal, batch_of("a"))
+    journal.close_segment(only_if_due=True)
+    assert journal.closed() == []
+    now[0] = 11.0
+    journal.close_segment(only_if_due=True)
+    (first,) = journal.closed()
+    content = first.read_bytes()
+    keep(journal, batch_of(*"bcdefgh"))
+    wait_until(lambda: len(journal.closed()) == 2, "the full segment is closed")
+    assert first.read_bytes() == content
+    assert [path.name for path in journal.closed()] == sorted(path.name for path in journal.closed())
+
+
+def test_a_full_buffer_refuses_until_something_is_uploaded(tmp_path: Path) -> None:
+    journal = make(tmp_path, limit=1000, segment_bytes=100)
+    while journal.size < 1000:
+        keep(journal, batch_of(f"{journal.size}"))
+    with pytest.raises(Full):
+        journal.append(batch_of("more"), pytest.fail)
+    for segment in journal.closed():
+        journal.finish(segment)
+    assert keep(journal, batch_of("more")) == ""
+
+
+def test_a_full_disk_refuses_and_nothing_of_what_was_refused_is_found_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = make(tmp_path)
+    assert keep(journal, batch_of("a")) == ""
+    real, calls = os.write, []
+
+    def half_then_full(file: int, data: memoryview) -> int:
+        calls.append(len(data))
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        return real(file, data[: len(data) // 2])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.journal.os.write", half_then_full)
+        assert keep(journal, batch_of("b")) == "cannot be written: No space left on device"
+    assert keep(journal, batch_of("c")) == ""
+    assert journal.append(batch_of("b"), lambda _: None) == 1  # refused, so not known
+    journal.end()
+    assert ids_stored(journal) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_many_threads_append_and_each_event_is_stored_once(tmp_path: Path) -> None:
+    journal = make(tmp_path, segment_bytes=5000)
+
+    def send(thread: int) -> None:
+        for number in range(20):
+            assert keep(journal, batch_of(f"{thread}-{number}", f"shared-{number}")) == ""
+            journal.close_segment()
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    journal.end()
+    stored = ids_stored(journal)
+    assert len(stored) == 6 * 20 + 20
+    assert set(stored.values()) == {1}
+
+
+def test_the_same_segment_gives_the_same_files(tmp_path: Path) -> None:
+    journal = make(tmp_path)
+    keep(journal, batch_of("a", "b"))
+    keep(journal, batch_of("c", job="0b000000"))
+    keep(journal, batch_of("d", node=""))
+    journal.end()
+    (segment,) = journal.closed()
+
+    def files() -> list[tuple[Place, str, bytes, int]]:
+        return list(event_files(segment, lambda place, rest: f"{place.directory}/{place.node}-{rest}", pytest.fail))
+
+    assert files() == files()
+    assert [(place.directory, bool(place.node), events) for place, _, _, events in files()] == [
+        ("job_events/04000000", False, 1),
+        ("job_events/04000000", True, 2),
+        ("job_events/0b000000", True, 1),
+    ]
+
+
+def test_recent_ids_forget_the_oldest_first() -> None:
+    recent = RecentIds(kept=3)
+    for number in range(10):
+        recent.add([str(number)])
+        assert str(number) in recent
+    assert "0" not in recent
+    assert "" not in recent
