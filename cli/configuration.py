@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Annotated, Any, get_args
-from urllib.parse import urlsplit, urlunsplit
 
 import typer
 from annotated_types import Ge, Gt, Le
@@ -21,6 +21,7 @@ from shared.settings import Settings
 
 PREFIX = "RAY_HISTORY_"
 _MASK = "***"
+_PASSWORD = re.compile(r"://([^:@/;,]*).*@")
 _SIGNS: tuple[tuple[type, str, str], ...] = ((Gt, "gt", ">"), (Ge, "ge", "≥"), (Le, "le", "≤"))
 
 _INTRODUCTION = """\
@@ -91,13 +92,11 @@ def _masked(value: Any) -> Any:
     if not isinstance(value, SecretStr):
         return value
     secret = value.get_secret_value()
-    parts = urlsplit(secret)
-    if not parts.scheme or not secret:
+    if "://" not in secret:
         return _MASK if secret else ""
-    user, at, host = parts.netloc.rpartition("@")
-    netloc = f"{user.split(':', 1)[0]}:{_MASK}{at}{host}" if at else parts.netloc
-    # Redis clients accept a password in the query, too.
-    return urlunsplit(parts._replace(netloc=netloc, query=_MASK if parts.query else ""))
+    # To the last @: a password may hold what separates the parts of a URL. Redis clients accept one in the query, too.
+    address, query, _ = secret.partition("?")
+    return _PASSWORD.sub(rf"://\1:{_MASK}@", address) + (f"?{_MASK}" if query else "")
 
 
 def _default(info: FieldInfo) -> str:

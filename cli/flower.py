@@ -10,6 +10,7 @@ from contextlib import suppress
 import structlog
 
 from cli.errors import Failed
+from shared.broker import check_broker
 from shared.errors import SettingsError
 from shared.logs import set_up_logs
 from shared.queue import make_celery
@@ -28,6 +29,7 @@ def flower() -> None:
     """
     settings = Settings.from_environment()
     allowed = credentials(settings.flower)
+    check_broker(settings.redis)
     set_up_logs(settings.log)
     # Imported here: its options are global, and Tornado is not needed by anything else.
     from flower.app import Flower  # noqa: PLC0415

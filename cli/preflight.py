@@ -10,13 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cli.embedded_server import free_port
 from cli.errors import Failed
-from shared.settings import RedisSettings, StorageSettings
+from shared.settings import StorageSettings
 from shared.storage.factory import open_storage
-from shared.store.client import open_redis
 
 
 def storage_url(given: str) -> str:
@@ -49,17 +47,6 @@ def check_port(host: str, port: int) -> int:
         if exc.errno == errno.EADDRINUSE:
             raise Failed(f"port {port} on {host} is in use: choose another with --port") from exc
         raise Failed(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
-
-
-def check_redis(settings: RedisSettings) -> None:
-    """Does the given Redis server answer? Raises Failed with its address, never with its password."""
-    parts = urlsplit(settings.url)
-    where = parts.netloc.rpartition("@")[2] or parts.path
-    try:
-        with open_redis(settings) as client:
-            client.ping()
-    except Exception as exc:  # the boundary to the client library, whose errors only the store knows
-        raise Failed(f"Redis at {where} does not answer: {exc}") from exc
 
 
 def check_dashboard(directory: str) -> None:

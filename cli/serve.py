@@ -11,7 +11,9 @@ import typer
 import uvicorn
 
 from shared import metrics_files
+from shared.broker import check_broker
 from shared.settings import Settings
+from shared.store.start_check import check_redis
 
 # Longer than proxies and load balancers keep idle connections (nginx, Amazon's: 60 s): the server must not be the first to close one.
 _KEEP_ALIVE = 75
@@ -37,6 +39,8 @@ def api(
         # Read by every process of this command.
         os.environ["RAY_HISTORY_SHUTDOWN_GRACE"] = str(max(1.0, shutdown_grace))
     settings = Settings.from_environment()
+    check_redis(settings.redis)
+    check_broker(settings.redis)
     if processes > 1:
         metrics_files.share_between_processes()
     try:
@@ -97,6 +101,8 @@ def worker(
     """Run a worker, which loads sessions. Any number of these may run, on any machines."""
     settings = Settings.from_environment()
     _prepare()
+    check_redis(settings.redis)
+    check_broker(settings.redis)
     from celery.signals import worker_ready, worker_shutdown  # noqa: PLC0415
 
     from workers import ending, observed  # noqa: PLC0415

@@ -14,7 +14,9 @@ from cli import preflight
 from cli.embedded_server import EmbeddedServer, free_port
 from cli.processes import Processes
 from cli.version import VERSION
+from shared.broker import check_broker
 from shared.settings import Settings
+from shared.store.start_check import check_redis
 
 _READY_TIMEOUT = 90.0
 # Longer than a child's own orderly end, which it knows better.
@@ -58,7 +60,8 @@ def up(
     settings = Settings.from_environment()
     preflight.check_storage(settings.storage)
     if redis_url:
-        preflight.check_redis(settings.redis)
+        check_redis(settings.redis)
+        check_broker(settings.redis)
     preflight.check_dashboard(settings.api.dashboard_dir)
     address = settings.api.host
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import ssl
 
 from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
+from shared.broker import broker_of
 from shared.errors import StoreUnavailable
 from shared.sessions import Session
 from shared.settings import Settings
-from shared.task_names import BROKER_PREFIX, LOAD_SESSION, LOADS_QUEUE, QUEUES, STEPS, STEPS_QUEUE
+from shared.task_names import LOAD_SESSION, LOADS_QUEUE, QUEUES, STEPS, STEPS_QUEUE
 
 # A worker that vanished gives its tasks back after this much more than the longest task.
 _VISIBILITY_MARGIN = 300
@@ -20,20 +20,11 @@ _SOFT_LIMIT_MARGIN = 30
 
 
 def make_celery(settings: Settings) -> Celery:
-    """The app without tasks. The broker and the result backend are the one Redis."""
-    load, redis = settings.load, settings.redis
+    """The app without tasks. Raises SettingsError for a broker that Celery does not speak."""
+    load = settings.load
     visibility = int(load.load_time_limit) + _VISIBILITY_MARGIN
-    transport = {
-        "visibility_timeout": visibility,
-        "socket_timeout": redis.redis_timeout,
-        "socket_connect_timeout": redis.redis_timeout,
-        "socket_keepalive": True,
-        "global_keyprefix": BROKER_PREFIX,
-        # In turns, so that neither queue starves.
-        "queue_order_strategy": "round_robin",
-    }
-    trust = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": redis.redis_ca or None} if redis.url.startswith("rediss://") else None
-    app = Celery("ray-history", broker=redis.url, backend=redis.url, set_as_current=False)
+    broker = broker_of(settings.redis, visibility)
+    app = Celery("ray-history", broker=broker.url, backend=broker.url if broker.redis else None, set_as_current=False)
     app.conf.update(
         task_default_queue=LOADS_QUEUE,
         task_queues=[Queue(name) for name in QUEUES],
@@ -42,13 +33,13 @@ def make_celery(settings: Settings) -> Celery:
         result_serializer="json",
         accept_content=["json"],
         timezone="UTC",
-        broker_use_ssl=trust,
-        redis_backend_use_ssl=trust,
-        broker_transport_options=transport,
-        result_backend_transport_options=transport,
+        broker_use_ssl=broker.tls,
+        redis_backend_use_ssl=broker.tls,
+        broker_transport_options=broker.options,
+        result_backend_transport_options=broker.options,
         visibility_timeout=visibility,
         broker_connection_retry_on_startup=True,
-        # However long Redis is away.
+        # However long the broker is away.
         broker_connection_max_retries=None,
         # A load is acknowledged when it is done; one whose process died goes back, and its attempts are counted per session.
         task_acks_late=True,

@@ -21,12 +21,6 @@ Bytes = Annotated[int, Field(gt=0)]
 _MIB = 1 << 20
 
 
-def _known_scheme(url: str) -> str:
-    if url.split("://", maxsplit=1)[0] not in ("redis", "rediss", "unix"):
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    return url
-
-
 class _Concern(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RAY_HISTORY_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -55,16 +49,32 @@ class StorageSettings(_Concern):
 
 
 class RedisSettings(_Concern):
-    """The Redis that holds claims, load status, snapshots and the Celery queue."""
+    """The Redis that holds claims, load status and snapshots, and the broker of the Celery queue."""
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis URL; also the Celery broker.")
-    redis_ca: str = Field("", description="File with the certificate authorities of a rediss:// server; empty: the system's.")
-    redis_timeout: Seconds = Field(5.0, description="Socket timeout of one Redis call, in seconds.")
-    redis_connections: int = Field(64, ge=2, description="Redis connections per process at most.")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis: `redis://[user:password@]host:port/db`, `rediss://` for TLS, `unix:///path?db=0`, "
+        "`sentinel://[user:password@]host1:26379,host2/db?master=NAME` (Sentinels with passwords of their own: "
+        "`&sentinel_username=...&sentinel_password=...`; `sentinels://` for TLS), or `cluster://[user:password@]host1:6379,host2` "
+        "(`clusters://` for TLS).",
+    )
+    broker_url: SecretStr = Field(
+        SecretStr(""),
+        description="Broker of the queue: a Redis URL as above, but no Cluster, or `amqp://user:password@host:5672/vhost` (RabbitMQ; "
+        "`amqps://` for TLS) or another that Celery speaks. Empty: RAY_HISTORY_REDIS_URL, unless that is a Cluster.",
+    )
+    redis_ca: str = Field("", description="File with the certificate authorities of servers reached by TLS; empty: the system's.")
+    redis_timeout: Seconds = Field(5.0, description="Socket timeout of one Redis call, and longest wait for a free connection, in seconds.")
+    redis_connections: int = Field(64, ge=2, description="Redis connections per process at most (of a Cluster: to each node).")
 
     @property
     def url(self) -> str:
-        return _known_scheme(self.redis_url.get_secret_value())
+        return self.redis_url.get_secret_value()
+
+    @property
+    def broker(self) -> str:
+        """The broker's own URL, or "" when it is to be the Redis."""
+        return self.broker_url.get_secret_value()
 
 
 class LoadSettings(_Concern):

@@ -34,6 +34,8 @@ def test_every_setting_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ("redis://:hidden@host:6379/0", "redis://:***@host:6379/0"),
         ("rediss://user:hidden@host/1?password=hidden", "rediss://user:***@host/1?***"),
         ("redis://host:6379/0", "redis://host:6379/0"),
+        ("sentinel://:hidden@a:1;sentinel://:hidden@b:2/0?master=m", "sentinel://:***@b:2/0?***"),
+        ("redis://:hid/hidden@host", "redis://:***@host"),
     ],
 )
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, shown: str) -> None:
