@@ -69,10 +69,10 @@ def _run(plan: Plan) -> Outcome:
     return _job.run(plan)
 
 
-def find_truths(directory: Path, made: dict[Size, SyntheticSession]) -> dict[Size, Truth]:
+def find_truths(directory: Path, made: dict[Size, SyntheticSession], warm: WarmStart) -> dict[Size, Truth]:
     """From an undisturbed load of each session in one task."""
     truths: dict[Size, Truth] = {}
-    with closing(WarmStart()) as warm, running(Path(tempfile.mkdtemp(dir=directory)), warm, "valkey", quick=True, one_task=True) as stack:
+    with running(Path(tempfile.mkdtemp(dir=directory)), warm, "valkey", quick=True, one_task=True) as stack:
         api = stack.apis[0].api
         assert api is not None
         for size, session in made.items():
@@ -85,7 +85,8 @@ def find_truths(directory: Path, made: dict[Size, SyntheticSession]) -> dict[Siz
 def soak(plans: list[Plan], directory: Path, jobs: int) -> list[Outcome]:
     """All runs, `jobs` at a time. Prints a line for each."""
     made = generate(directory)
-    truths = find_truths(directory, made)
+    with closing(WarmStart()) as warm:
+        truths = find_truths(directory, made, warm)
     outcomes: list[Outcome] = []
     context = multiprocessing.get_context("spawn")
     pool = context.Pool(jobs, _begin, (directory, made, truths))

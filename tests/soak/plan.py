@@ -31,19 +31,17 @@ class Plan:
     moments: tuple[Moment, ...]
 
     @classmethod
-    def of(cls, seed: int, number: int, only: tuple[str, ...] = ()) -> Plan:
-        """Faults come in turn, so that a soak of any length has about as many runs of each."""
+    def of(cls, seed: int, number: int, only: tuple[str, ...] = (), *, stack: tuple[str, bool] | None = None, alone: bool = False) -> Plan:
+        """Faults come in turn, so that a soak of any length has about as many runs of each. `alone`: never a second one."""
         chance = random.Random(f"soak/{seed}/{number}")
         names = only or _NAMES
         faults = [names[number % len(names)]]
-        if chance.random() < _SECOND_FAULT:
+        if chance.random() < _SECOND_FAULT and not alone:
             faults.append(chance.choice([name for name in _NAMES if name != faults[0]]))
         size: Size = chance.choice(("small", "fan-out", "fan-out"))
         moments = tuple(Moment.of(FAULTS[name].moments, size, chance) for name in faults)
-        servers = sorted(redis_binaries())
-        # Divided before it is looked at: otherwise some faults would never meet some stacks.
-        round_ = number // len(names) + number % len(names)
-        return cls(seed, number, size, servers[round_ % len(servers)], round_ % _DEFAULT_LEASES != 0, tuple(faults), moments)
+        server, quick = stack or _stack(number // len(names) + number % len(names))
+        return cls(seed, number, size, server, quick, tuple(faults), moments)
 
     @property
     def stack(self) -> tuple[str, bool]:
@@ -53,3 +51,9 @@ class Plan:
     def __str__(self) -> str:
         faults = ", then ".join(f"{name} ({moment})" for name, moment in zip(self.faults, self.moments, strict=True))
         return f"{self.size} session, {self.server}, {'short' if self.quick else 'default'} leases: {faults}"
+
+
+def _stack(turn: int) -> tuple[str, bool]:
+    """Counted with an offset by fault: each meets every kind of stack."""
+    servers = sorted(redis_binaries())
+    return servers[turn % len(servers)], turn // len(servers) % _DEFAULT_LEASES != 0

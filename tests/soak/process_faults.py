@@ -28,20 +28,17 @@ def _kill_child(scene: Scene) -> None:
 def _kill_parent(scene: Scene) -> None:
     worker = scene.worker()
     scene.orphans += worker.tree()[1:]
+    worker.asked_to_end = True
     worker.child.process.kill()
-    _worker_again(scene)
 
 
 def _kill_group(scene: Scene) -> None:
     scene.worker().kill()
-    _worker_again(scene)
 
 
 def _kill_all(scene: Scene) -> None:
     for process in scene.stack.workers:
         process.kill()
-    scene.pause(0, 1)
-    scene.stack.mend(workers=1)
 
 
 def _freeze(scene: Scene) -> None:
@@ -62,20 +59,10 @@ def _freeze(scene: Scene) -> None:
 
 
 def _terminate(scene: Scene) -> None:
-    """As an orchestrator ends one worker or, at times, all of them; the new ones come when the old ones have ended."""
-    ending = scene.stack.workers if scene.chance.random() < 0.3 else [scene.worker()]
-    for process in ending:
+    """As an orchestrator ends one worker or, at times, all of them; new ones come when the old ones have ended."""
+    for process in scene.stack.workers if scene.chance.random() < 0.3 else [scene.worker()]:
         process.asked_to_end = True
         process.child.process.terminate()
-    if len(ending) > 1:
-        for process in ending:
-            process.child.process.wait(60)
-        scene.stack.mend(workers=1)
-
-
-def _worker_again(scene: Scene) -> None:
-    if not any(process.child.runs() for process in scene.stack.workers):
-        scene.stack.mend(workers=1)
 
 
 def _set_api_traps(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 import psutil
 from redis.exceptions import RedisError
 
+from tests.soak import redis_state
 from tests.soak.moments import READING, WHILE_LOADING
 from tests.soak.scene import Fault, Scene
 
@@ -57,6 +58,15 @@ def _read_only(scene: Scene) -> None:
 def _flush(scene: Scene) -> None:
     with scene.stack.client() as client:
         client.flushall()
+
+
+def _evict_keys(scene: Scene) -> None:
+    """What a Redis with an eviction policy does under memory pressure: single keys of the session go."""
+    with scene.stack.client() as client:
+        for _ in range(scene.chance.choice((1, 1, 2))):
+            if names := redis_state.keys_of(client, scene.ref):
+                client.delete(scene.chance.choice(names))
+            scene.pause(0, 0.5)
 
 
 def _kill_clients(scene: Scene) -> None:
@@ -134,6 +144,7 @@ REDIS_FAULTS = {
     "Redis out of memory": Fault(_fill, moments=("before", *_ANY_TIME)),
     "Redis read-only": Fault(_read_only, moments=("before", *_ANY_TIME)),
     "FLUSHALL": Fault(_flush, moments=_ANY_TIME),
+    "single keys evicted by Redis": Fault(_evict_keys, moments=_ANY_TIME),
     "CLIENT KILL": Fault(_kill_clients, moments=_ANY_TIME),
     "CLIENT PAUSE": Fault(_pause_clients, moments=_ANY_TIME),
     "replies lost": Fault(_lose_replies, moments=("before", *_ANY_TIME)),

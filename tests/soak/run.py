@@ -23,6 +23,7 @@ _BAR, _LONGER = 10.0, 20.0
 # Messages of killed workers stay where they are until the broker's visibility timeout.
 _QUIET = 3.0
 _PROBES = 8
+_SHOWN = 6
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Outcome:
         found = [
             f"run {self.plan.number} of seed {self.plan.seed}: {self.plan}: {'good' if self.good else 'BAD'}: {took} (bar {self.bar:.0f} s)"
         ]
-        found += [f"  wrong: {one}" for one in self.wrong] + [f"  leaked: {one}" for one in self.leaked]
+        found += [f"  wrong: {one}" for one in self.wrong[:_SHOWN]] + [f"  leaked: {one}" for one in self.leaked]
         found += [f"  {one}" for one in self.problems]
         if self.drift:
             found.append(f"  budget: {self.drift} bytes off")
@@ -87,19 +88,19 @@ class Soak:
         judge = Judge(refs[0], self._truths[plan.size])
         visitor = Visitor(stack, judge)
         scene = Scene(stack, refs[0], judge, visitor, random.Random(f"run/{plan.seed}/{plan.number}"), lambda: self._crowd(refs))
-        with visiting(stack, judge, scene.visits, f"{plan.seed}/{plan.number}"):
+        with stack.supervised(), visiting(stack, judge, scene.visits, f"{plan.seed}/{plan.number}"):
             self._disturb(plan, scene)
             outcome.bar = stack.lease + _BAR
             self._recover(scene, outcome)
+            scene.ended.set()
             for end in scene.later:
                 end()
             self._look_around(scene, outcome)
         visitor.close()
-        scene.ended.set()
         outcome.answers, outcome.right, outcome.wrong = judge.answers, judge.right, judge.wrong + outcome.wrong
         if outcome.recovery is not None:
             self._audit(refs, outcome)
-        outcome.publishes = max(redis_state.published(stack.logs_since(marks)).values(), default=0)
+        outcome.publishes = max(redis_state.published({log: marks.get(log, 0) for log in stack.worker_logs()}).values(), default=0)
         outcome.seconds = time.monotonic() - began
         self._clean_up(refs)
         return outcome
@@ -153,13 +154,8 @@ class Soak:
                     outcome.problems.append(f"{path} is not answered after the recovery")
         outcome.wrong += strict.wrong
         visitor.close()
-        for worker in scene.stack.workers:
-            if not worker.child.runs() and not worker.asked_to_end:
-                code = worker.child.process.returncode
-                if code == 0:
-                    outcome.problems.append("a worker ended by itself with code 0")
-        if not any(worker.child.runs() for worker in scene.stack.workers):
-            scene.stack.mend(workers=1)
+        if 0 in scene.stack.ended_by_themselves():
+            outcome.problems.append("a worker ended by itself with code 0")
         unused = self._probe()
         outcome.problems += unused
         outcome.reusable = not unused
@@ -197,7 +193,7 @@ class Soak:
     def _diagnosis(self, visitor: Visitor) -> list[str]:
         with self._stack.client() as client:
             names = sorted(name.decode() for name in client.scan_iter("*", count=1000))
-            ttls = [f"{name} {client.pttl(name)} ms" for name in names if b"kombu" not in name.encode()]
+            ttls = [f"{name} {client.pttl(name)} ms" for name in names if "celery" not in name]
         alive = [process.child.runs() for process in self._stack.workers]
         return [f"status {visitor.status()}", f"workers alive {alive}", f"keys {ttls[:40]}"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ _ALWAYS: dict[str, object] = {
     "LOG_FORMAT": "json",
     "LOAD_ATTEMPTS": 5,
     # Room for a few sessions: a crowd of them evicts each other.
-    "SNAPSHOT_BUDGET": 900_000,
+    "SNAPSHOT_BUDGET": 600_000,
 }
 # Nothing else is set: leases and waits are those of a deployment that sets none.
 _DEFAULT = {"LEASE": 20.0, "SNAPSHOT_GRACE": 60.0, "RETRY_AFTER_FAILURE": 60.0, "QUEUE_LEASE": 120.0}
@@ -55,11 +54,13 @@ class Process:
             return []
 
     def kill(self) -> None:
+        """At once, with all that it started, frozen or not."""
         self.asked_to_end = True
         for process in self.tree():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        self.child.kill()
+        with suppress(ProcessLookupError):
+            self.child.kill()
 
 
 class SoakedRedis(RedisServer):
@@ -88,9 +89,18 @@ class Stack:
     lease: float
     grace: float
     retry_after: float
-    apis: list[Process] = field(default_factory=list)
-    workers: list[Process] = field(default_factory=list)
-    ended: list[Child] = field(default_factory=list)
+    _apis: dict[int, Process] = field(default_factory=dict)
+    _workers: dict[int, Process] = field(default_factory=dict)
+    _ended: list[Process] = field(default_factory=list)
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def apis(self) -> list[Process]:
+        return [self._apis[at] for at in sorted(self._apis)]
+
+    @property
+    def workers(self) -> list[Process]:
+        return [self._workers[at] for at in sorted(self._workers)]
 
     @property
     def passing(self) -> float:
@@ -123,28 +133,59 @@ class Stack:
 
     def start_api(self, at: int) -> None:
         """In place of a dead one, or as the next."""
-        proxy = self.apis[at].proxy if at < len(self.apis) else RedisProxy(self.redis.port)
+        proxy = self._apis[at].proxy if at in self._apis else RedisProxy(self.redis.port)
         api = self.deployment.api(REDIS_URL=proxy.url)
-        self.apis[at : at + 1] = [Process(proxy, api.child, api)]
+        self._apis[at] = Process(proxy, api.child, api)
 
     def start_worker(self, at: int) -> None:
-        proxy = self.workers[at].proxy if at < len(self.workers) else RedisProxy(self.redis.port)
-        if at < len(self.workers):
-            self.ended.append(self.workers[at].child)
-        self.workers[at : at + 1] = [Process(proxy, self.deployment.worker(1, REDIS_URL=proxy.url))]
+        dead = self._workers.get(at)
+        proxy = dead.proxy if dead else RedisProxy(self.redis.port)
+        self._workers[at] = Process(proxy, self.deployment.worker(1, REDIS_URL=proxy.url))
+        self._ended += [dead] if dead else []
 
-    def mend(self, *, workers: int = 2) -> None:
-        """Everything runs again as before any fault, but only so many workers."""
+    def works(self) -> bool:
+        """Whether any worker is there to take tasks."""
+        return any(process.child.runs() for process in self.workers)
+
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """While inside, a worker that has ended is started again, as orchestrators do."""
+        ended = threading.Event()
+
+        def supervise() -> None:
+            while not ended.wait(0.2):
+                with self._starting, suppress(AssertionError):
+                    for at, process in list(self._workers.items()):
+                        if not process.child.runs() and not ended.is_set():
+                            self.start_worker(at)
+
+        thread = threading.Thread(target=supervise, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def ended_by_themselves(self) -> list[int]:
+        """Exit codes of workers that nobody had asked to end, or killed, since this was last asked."""
+        gone = [*self._ended, *(process for process in self.workers if not process.child.runs())]
+        codes = [process.child.process.returncode for process in gone if not process.asked_to_end]
+        for process in gone:
+            process.asked_to_end = True
+        self._ended.clear()
+        return codes
+
+    def mend(self) -> None:
+        """Everything runs again as before any fault."""
         for proxy in self.proxies:
             proxy.reset()
         if not self.redis_answers():
             self.redis.stop()
             self.redis.start()
-        starting = [(self.start_api, at) for at, process in enumerate(self.apis) if not process.child.runs()]
-        dead = [at for at, process in enumerate(self.workers) if not process.child.runs()]
-        alive = len(self.workers) - len(dead)
-        starting += [(self.start_worker, at) for at in dead[: max(0, workers - alive)]]
-        at_once(starting)
+        starting = [(self.start_api, at) for at, process in self._apis.items() if not process.child.runs()]
+        with self._starting:
+            at_once(starting + [(self.start_worker, at) for at, process in self._workers.items() if not process.child.runs()])
 
     def redis_answers(self) -> bool:
         try:
@@ -155,16 +196,9 @@ class Stack:
         except RedisError:
             return False
 
-    def worker_logs(self) -> list[tuple[Path, int]]:
-        """Where each worker's log ends now."""
-        return [(child.log, child.log.stat().st_size) for child in self._worker_children()]
-
-    def logs_since(self, marks: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
-        known = dict(marks)
-        return [(child.log, known.get(child.log, 0)) for child in self._worker_children()]
-
-    def _worker_children(self) -> list[Child]:
-        return [*self.ended, *(process.child for process in self.workers)]
+    def worker_logs(self) -> dict[Path, int]:
+        """How long the logs of all workers are, those of dead ones included."""
+        return {log: log.stat().st_size for log in self.directory.glob("worker-*.log")}
 
     def set_trap(self, trap: Trap | None) -> None:
         """At a command of any worker."""
@@ -223,7 +257,6 @@ def running(directory: Path, warm: WarmStart, server: str, *, quick: bool, one_t
         yield stack
     finally:
         for process in (*stack.workers, *stack.apis):
-            process.child.signal(signal.SIGCONT) if process.child.runs() else None
             process.kill()
         deployment.close()
         for proxy in stack.proxies:

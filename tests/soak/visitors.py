@@ -18,6 +18,7 @@ from tests.soak.truth import PATHS, TASKS, Truth
 _STATES = {"absent", "queued", "loading", "loaded", "failed"}
 _PAUSE = (0.05, 0.4)
 _PATIENCE = 12.0
+_START = 90.0
 
 
 @dataclass
@@ -73,11 +74,11 @@ class Judge:
     def _no_answer(self, what: str, answer: httpx.Response) -> bool:
         """503 that says when to ask again is truthful, and so is 507 for a snapshot that the budget has no room for."""
         if answer.status_code not in (503, 507):
-            self._note(f"{what}: {answer.status_code} {answer.text[:300]}")
+            self._note(f"{what}: {answer.status_code} {answer.text[:200]}")
         elif answer.status_code == 503 and "retry-after" not in answer.headers:
-            self._note(f"{what}: 503 without Retry-After: {answer.text[:300]}")
+            self._note(f"{what}: 503 without Retry-After: {answer.text[:200]}")
         elif '"internal_error"' in answer.text:
-            self._note(f"{what}: {answer.text[:300]}")
+            self._note(f"{what}: {answer.text[:200]}")
         self.failed |= '"load_failed"' in answer.text
         return False
 
@@ -146,8 +147,11 @@ class Visitor:
 
         `after_failure`: so much more where a load was said to have failed.
         """
-        began = time.monotonic()
+        first = began = time.monotonic()
         while time.monotonic() - began < bar + longer + (after_failure if self._judge.failed else 0):
+            if not self._stack.works() and time.monotonic() - first < _START:
+                # The clock stands still while every worker is only just being started.
+                began = time.monotonic()
             if self.enter() and self.read(TASKS) and self.status().get("complete"):
                 return time.monotonic() - began
             time.sleep(0.05)

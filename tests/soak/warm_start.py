@@ -57,8 +57,9 @@ class WarmStart:
             return self._codes.get(pid)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -106,22 +107,27 @@ class WarmProcess:
 def _serve() -> None:
     for name in _MODULES.split():
         importlib.import_module(name)
-    buffer = b""
+    buffer, running = b"", set[int]()
     while True:
         ready, _, _ = select.select([0], [], [], _LOOK_EVERY)
         if ready:
             read = os.read(0, 1 << 16)
             if not read:
-                return
+                break  # the soak has ended, or was killed: nothing of it stays
             *lines, buffer = (buffer + read).split(b"\n")
             for line in lines:
                 order = json.loads(line)
                 if not (pid := os.fork()):
                     _become(order)
+                running.add(pid)
                 _tell({"name": order["name"], "pid": pid})
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                running.discard(ended[0])
                 _tell({"pid": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
+    for pid in running:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _tell(what: dict[str, Any]) -> None:
