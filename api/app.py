@@ -12,7 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Mount
 
 from api import figures, health
-from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
+from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard
 from api.dashboard.logs import routes as logs
 from api.dashboard.routing import DashboardRoutes
@@ -35,7 +35,7 @@ from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
 
-_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, logs, stored)
+_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
 # Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
 _TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 # Calls of storage and queue that block; the rest is asynchronous.

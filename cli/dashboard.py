@@ -1,4 +1,4 @@
-"""`ray-history dashboard`: a build of the Ray dashboard's frontend, taken from the `ray` wheel of that version."""
+"""`ray-history dashboard`: builds of the Ray dashboard's frontend, each taken from the `ray` wheel of its version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
+from cli.data_directory import default_data_dir
 from cli.errors import Failed
-from cli.up import default_data_dir
 
 app = typer.Typer(no_args_is_help=False, help="The Ray dashboard's own web pages, to be served under each session.")
 
@@ -35,7 +35,9 @@ def _group() -> None:
 
 @app.command()
 def fetch(
-    ray_version: Annotated[str, typer.Argument(metavar="RAY_VERSION", help="Version of Ray, such as 2.60.0.")],
+    ray_versions: Annotated[
+        list[str] | None, typer.Argument(metavar="[RAY_VERSION]...", help="Versions of Ray, such as 2.60.0; the newest if none is named.")
+    ] = None,
     directory: Annotated[
         Path | None,
         typer.Option(
@@ -43,24 +45,43 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Fetch the pages of one version of Ray, unless they are there, and print where they are (for --dashboard-dir).
+    """Fetch the pages of some versions of Ray, unless they are there, and print where they are.
 
     They are part of the `ray` wheel, which pip takes from your package index, as your own configuration of pip says.
+    A session is shown with the pages of its own version, else with those of the nearest newer one. A server that runs finds them at once.
     """
-    if not _VERSION.fullmatch(ray_version):
-        raise typer.BadParameter(f"{ray_version!r} is no version of Ray: expected one like 2.60.0")
-    kept = (directory or default_data_dir() / "dashboard").expanduser().absolute()
+    for version in ray_versions or []:
+        if not _VERSION.fullmatch(version):
+            raise typer.BadParameter(f"{version!r} is no version of Ray: expected one like 2.60.0")
+    kept = (directory or default_builds_dir()).expanduser().absolute()
+    for version in ray_versions or [""]:
+        print(_fetched(version, kept))
+
+
+def default_builds_dir() -> Path:
+    return default_data_dir() / "dashboard"
+
+
+def _fetched(ray_version: str, kept: Path) -> Path:
+    """Where the build of a version is ("": the newest), fetched unless it was there. Raises Failed."""
     target = kept / ray_version
-    if not _is_build(target):
-        try:
-            kept.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{ray_version}-", dir=kept) as scratch:
-                print(f"fetching the wheel of ray {ray_version} (about 75 MB)", file=sys.stderr)
-                wheel = _download(ray_version, Path(scratch))
+    if ray_version and _is_build(target):
+        return target
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{ray_version}-", dir=kept) as scratch:
+            print(f"fetching the wheel of {_named(ray_version)} (about 75 MB)", file=sys.stderr)
+            wheel = _download(ray_version, Path(scratch))
+            target = kept / (ray_version or wheel.name.split("-")[1])
+            if not _is_build(target):
                 _put(_extract(wheel, Path(scratch) / "build"), target)
-        except OSError as exc:
-            raise Failed(f"cannot write to {kept}: {exc.strerror or exc}") from exc
-    print(target)
+    except OSError as exc:
+        raise Failed(f"cannot write to {kept}: {exc.strerror or exc}") from exc
+    return target
+
+
+def _named(ray_version: str) -> str:
+    return f"ray {ray_version}" if ray_version else "the newest ray"
 
 
 def _is_build(directory: Path) -> bool:
@@ -75,7 +96,7 @@ def _download(ray_version: str, scratch: Path) -> Path:
     for python in _PYTHONS:
         options = ["--no-deps", "--only-binary", ":all:", "--platform", _PLATFORM, "--python-version", python, "--dest", str(scratch)]
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "download", *options]
-        done = subprocess.run([*command, f"ray=={ray_version}"], capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run([*command, f"ray=={ray_version}" if ray_version else "ray"], capture_output=True, text=True, check=False)  # noqa: S603
         wheel = next(scratch.glob("ray-*.whl"), None)
         if done.returncode == 0 and wheel:
             return wheel
@@ -85,8 +106,8 @@ def _download(ray_version: str, scratch: Path) -> Path:
         if _NOTHING_LISTED in said and python == _PYTHONS[0]:
             raise Failed(f"pip found no wheel of ray in the package index at all: can the index be reached? ({_reason(said)})")
     if _NO_SUCH_WHEEL in said:
-        raise Failed(f"the package index has no wheel of ray {ray_version} for any of Python {', '.join(_PYTHONS)}")
-    raise Failed(f"pip could not fetch ray {ray_version}: {_reason(said)}")
+        raise Failed(f"the package index has no wheel of {_named(ray_version)} for any of Python {', '.join(_PYTHONS)}")
+    raise Failed(f"pip could not fetch {_named(ray_version)}: {_reason(said)}")
 
 
 def _reason(said: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from api.pages.builds import Builds
 from cli.embedded_server import free_port
 from cli.errors import Failed
 from shared.settings import StorageSettings
@@ -50,9 +51,12 @@ def check_port(host: str, port: int) -> int:
 
 
 def check_dashboard(directory: str) -> None:
-    """Is it a build of the Ray dashboard's frontend? Raises Failed."""
-    if directory and not (Path(directory).expanduser() / "index.html").is_file():
-        raise Failed(f"no build of the Ray dashboard in {directory}: it has no index.html (`ray-history dashboard fetch` gets one)")
+    """Are there builds of the Ray dashboard's frontend? Raises Failed."""
+    if directory and Builds(directory).of(None) is None:
+        raise Failed(
+            f"no build of the Ray dashboard in {directory}: neither it nor a directory named like a version below it has an index.html "
+            f"(`ray-history dashboard fetch --directory {directory}` gets one)"
+        )
 
 
 @contextmanager

@@ -23,12 +23,16 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One running process, the leader of its own process group. `grace`: seconds it may take to end after SIGTERM."""
+    """One running process, the leader of its own process group. `grace`: seconds it may take to end after SIGTERM.
+
+    An errand may end while the others run.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     grace: float
     log: Path | None
+    errand: bool = False
 
     def ended(self) -> str | None:
         """How it ended, in words, with the last line of its log; None while it runs."""
@@ -57,6 +61,7 @@ class Processes:
         log: Path | None = None,
         stdin: bytes | None = None,
         env: Mapping[str, str] | None = None,
+        errand: bool = False,
     ) -> Child:
         """Start one child; its output goes to `log` (begun anew), or to ours. Raises Failed."""
         output = log.open("wb") if log else None
@@ -76,7 +81,7 @@ class Processes:
         finally:
             if output:
                 output.close()
-        child = Child(name, process, grace, log)
+        child = Child(name, process, grace, log, errand)
         self._children.append(child)
         if stdin is not None and process.stdin:
             # A child that died at once has closed the pipe; `check` will say so.
@@ -85,9 +90,9 @@ class Processes:
         return child
 
     def check(self) -> None:
-        """Raises Failed, naming the child, when one has ended."""
+        """Raises Failed, naming the child, when one has ended that was not on an errand."""
         for child in self._children:
-            if ended := child.ended():
+            if not child.errand and (ended := child.ended()):
                 raise Failed(ended)
 
     def wait_until(self, ready: Callable[[], bool], what: str, timeout: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,10 @@ from typing import Annotated
 import httpx
 import typer
 
+from api.pages.builds import Builds
 from cli import preflight
+from cli.dashboard import default_builds_dir
+from cli.data_directory import default_data_dir
 from cli.embedded_server import EmbeddedServer, free_port
 from cli.processes import Processes
 from cli.version import VERSION
@@ -41,7 +45,12 @@ def up(
         str, typer.Option(help="Use this Redis server and start none.", envvar="RAY_HISTORY_REDIS_URL", show_default=False)
     ] = "",
     dashboard_dir: Annotated[
-        str, typer.Option(help="A build of the Ray dashboard's frontend to serve.", envvar="RAY_HISTORY_DASHBOARD_DIR", show_default=False)
+        str,
+        typer.Option(
+            help="Where the Ray dashboard's pages are, one build per Ray version.  [default: ~/.local/share/ray-history/dashboard]",
+            envvar="RAY_HISTORY_DASHBOARD_DIR",
+            show_default=False,
+        ),
     ] = "",
     logs: Annotated[
         bool, typer.Option("--logs", help="Show the logs of all parts here instead of writing them to the data directory.")
@@ -56,13 +65,15 @@ def up(
     _set("HOST", host)
     _set("PORT", port)
     _set("REDIS_URL", redis_url)
-    _set("DASHBOARD_DIR", dashboard_dir and str(Path(dashboard_dir).expanduser().absolute()))
+    pages = Path(dashboard_dir).expanduser().absolute() if dashboard_dir else default_builds_dir()
+    _set("DASHBOARD_DIR", pages)
     settings = Settings.from_environment()
     preflight.check_storage(settings.storage)
     if redis_url:
         check_redis(settings.redis)
         check_broker(settings.redis)
-    preflight.check_dashboard(settings.api.dashboard_dir)
+    if dashboard_dir:
+        preflight.check_dashboard(settings.api.dashboard_dir)
     address = settings.api.host
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))
     with preflight.data_directory((data_dir or default_data_dir()).expanduser().absolute()) as directory:
@@ -74,10 +85,14 @@ def up(
             storage=settings.storage.storage,
             embedded=not redis_url,
             logs=logs,
+            pages=pages,
+            fetch_pages=_wants_pages(pages),
         )
 
 
-def _run(directory: Path, host: str, port: int, workers: int, *, storage: str, embedded: bool, logs: bool) -> None:
+def _run(
+    directory: Path, host: str, port: int, workers: int, *, storage: str, embedded: bool, logs: bool, pages: Path, fetch_pages: bool
+) -> None:
     log_dir = directory / "logs"
     log_dir.mkdir(exist_ok=True)
 
@@ -106,10 +121,26 @@ def _run(directory: Path, host: str, port: int, workers: int, *, storage: str, e
                 if not children.wait_until(lambda: _is_ready(client, url), "api", _READY_TIMEOUT):
                     return
             print(f"Ray History Server is ready at {url} (Ctrl-C ends it)", flush=True)
+            if fetch_pages:
+                children.start("fetch", [*ourselves, *_fetch_command(pages)], grace=1.0, errand=True)
+            elif not Builds(str(pages)).of(None):
+                command = f"ray-history {shlex.join(_fetch_command(pages))}"
+                print(f"Sessions open on plain pages. For the Ray dashboard's own, also while this runs: {command}", flush=True)
             children.wait()
         finally:
             children.end()
             worker_ready.unlink(missing_ok=True)
+
+
+def _fetch_command(pages: Path) -> list[str]:
+    return ["dashboard", "fetch", *([] if pages == default_builds_dir() else ["--directory", str(pages)])]
+
+
+def _wants_pages(pages: Path) -> bool:
+    """Without the Ray dashboard's own pages there are only plain ones: shall they be fetched? Asked on a terminal only."""
+    if Builds(str(pages)).of(None) or not sys.stdin.isatty():
+        return False
+    return typer.confirm("The Ray dashboard's own pages are not here yet. Fetch them in the background by pip (75 MB)?", default=True)
 
 
 def _is_ready(client: httpx.Client, url: str) -> bool:
@@ -129,8 +160,3 @@ def _set(name: str, value: object) -> None:
     """Children read the same environment, so an option is a setting for all of them."""
     if value not in (None, ""):
         os.environ[f"RAY_HISTORY_{name}"] = str(value)
-
-
-def default_data_dir() -> Path:
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "ray-history"

@@ -122,7 +122,14 @@ class ApiSettings(_Concern):
     )
     dashboard_wait: float = Field(10.0, ge=0, description="How long a dashboard route waits for a load before it answers 503, in seconds.")
     block_cache: Bytes = Field(256 * _MIB, description="Bytes of unpacked snapshot blocks and answers that one API process keeps.")
-    dashboard_dir: str = Field("", description="A build of the Ray dashboard's frontend to serve under each session.")
+    dashboard_dir: str = Field(
+        "", description="Builds of the Ray dashboard's frontend, one per Ray version below this directory; each session gets its own."
+    )
+    grafana_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s;,'\"]+)?$",
+        description="Grafana that still has the metrics of ended clusters, as browsers reach it; its panels show the session's time.",
+    )
     cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
 
 

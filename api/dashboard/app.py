@@ -110,7 +110,7 @@ class Dashboard:
     def _scope(self, entered: Entered, browser: bool) -> DashboardScope:
         assert entered.session is not None  # noqa: S101 - a generation is a stored session's
         reader = SnapshotReader(self._state.redis, entered.session.key, entered.generation, self._state.cache)
-        return DashboardScope(entered.session, entered.generation, reader, self._state.storage, browser)
+        return DashboardScope(entered.session, entered.generation, reader, self._state.storage, browser, self._settings.grafana_url)
 
     def _still_loading(self, entered: Entered) -> Response:
         assert entered.session is not None  # noqa: S101

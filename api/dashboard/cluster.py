@@ -15,6 +15,19 @@ from api.dashboard.scope import DashboardScope
 routes = Routes()
 _encode = msgspec.json.encode
 _NO_METRICS = "The session has ended: its metrics were never stored."
+# Of the Grafana dashboards that Ray generates, unless they were given other ids (Ray: `modules/metrics/metrics_head.py`).
+_METRICS: dict[str, Any] = {
+    "grafanaOrgId": "1",
+    "grafanaClusterFilter": None,
+    "dashboardUids": {
+        "default": "rayDefaultDashboard",
+        "serve": "rayServeDashboard",
+        "serveDeployment": "rayServeDeploymentDashboard",
+        "serveLlm": "rayServeLlmDashboard",
+        "data": "rayDataDashboard",
+    },
+    "dashboardDatasource": "Prometheus",
+}
 # Live's defaults, which the frontend asks for before it offers to profile anything.
 _PROFILING: dict[str, Any] = {
     "profilingEnabled": False,
@@ -60,13 +73,22 @@ async def show_cluster_status(request: Request, scope: DashboardScope) -> Respon
 
 
 @routes.get("/api/grafana_health")
-async def show_grafana_health(_request: Request, _scope: DashboardScope) -> Response:
+async def show_grafana_health(_request: Request, scope: DashboardScope) -> Response:
+    """Browsers are told that Grafana is disabled, where Ray's pages then offer no metrics instead of asking to set Grafana up."""
+    if scope.grafana_url:
+        metrics = _METRICS | {"grafanaHost": scope.grafana_url.rstrip("/"), "sessionName": scope.session.session}
+        return answers.envelope("Grafana running", metrics)
+    if scope.browser:
+        return answers.envelope("Grafana disabled", {"grafanaHost": "DISABLED"})
     return answers.envelope("Grafana healthcheck failed", {"exception": _NO_METRICS}, result=False, status=501)
 
 
 @routes.get("/api/prometheus_health")
-async def show_prometheus_health(_request: Request, _scope: DashboardScope) -> Response:
-    return answers.envelope("prometheus healthcheck failed.", {"reason": _NO_METRICS}, result=False, status=501)
+async def show_prometheus_health(_request: Request, scope: DashboardScope) -> Response:
+    """What Ray's pages ask before they show panels; Grafana knows where its metrics are."""
+    if scope.grafana_url:
+        return answers.envelope("prometheus running", {})
+    return answers.envelope("prometheus healthcheck failed.", {"reason": _NO_METRICS}, result=False, status=200 if scope.browser else 501)
 
 
 @routes.get("/api/authentication_mode")

@@ -25,13 +25,14 @@ _BROWSER_HEADERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DashboardScope:
-    """`browser`: values of `env_vars` must not be shown (Ray: `should_redact_runtime_env`)."""
+    """`browser`: values of `env_vars` must not be shown (Ray: `should_redact_runtime_env`). `grafana_url`: "" for none."""
 
     session: Session
     generation: str
     snapshot: SnapshotReader
     storage: Storage
     browser: bool
+    grafana_url: str = ""
 
 
 def passed_on_by_ray(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 _OWN = Path(__file__).with_name("static")
@@ -36,19 +36,27 @@ async def own(request: Request, name: str, status: int = 200) -> Response:
     return _sealed(response, _OWN_POLICY, _NEVER)
 
 
-async def built(request: Request, directory: str, name: str, *, hashed: bool = False) -> Response:
-    """One file of the build; `hashed` ones have their content's hash in the name. Raises HTTPException 404."""
-    if not directory:
-        raise HTTPException(404)
-    response = await _files(directory).get_response(name, request.scope)
+async def built(request: Request, build: Path, name: str, *, hashed: bool = False) -> Response:
+    """One file of a build; `hashed` ones have their content's hash in the name. Raises HTTPException 404."""
+    response = await _files(str(build)).get_response(name, request.scope)
     return _sealed(response, _BUILD_POLICY, _FOR_EVER if hashed else _CHECK_FIRST)
 
 
-def has_build(directory: str) -> bool:
-    return bool(directory) and Path(directory, "index.html").is_file()
+def read_page(build: Path | None) -> str:
+    """The text of a build's page, or of ours that stands in for it when there is no build."""
+    return (build / "index.html" if build else _OWN / "no-dashboard.html").read_text("utf-8")
 
 
-@lru_cache(maxsize=8)
+def page(text: str, grafana_url: str | None) -> Response:
+    """A page that was made for this request: a build's, which may embed panels of that Grafana (if not ""), or ours (None)."""
+    policy = _OWN_POLICY if grafana_url is None else _BUILD_POLICY
+    if grafana_url:
+        parts = urlsplit(grafana_url)
+        policy += f"; frame-src 'self' {parts.scheme}://{parts.netloc}"
+    return _sealed(HTMLResponse(text), policy, _CHECK_FIRST)
+
+
+@lru_cache(maxsize=64)
 def _files(directory: str) -> StaticFiles:
     return StaticFiles(directory=directory, check_dir=False)
 

@@ -85,6 +85,20 @@ def test_an_older_ray_has_wheels_of_older_interpreters_only(pip: Pip, tmp_path: 
     assert (tmp_path / "2.60.0" / "index.html").is_file()
 
 
+def test_several_versions_lie_side_by_side(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = pip("3.12")
+    assert run(["dashboard", "fetch", "2.55.1", "2.60.0", "--directory", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/2.55.1\n{tmp_path}/2.60.0\n"
+    assert [command[-1] for command in commands] == ["ray==2.55.1", "ray==2.60.0"]
+
+
+def test_without_a_version_it_is_the_newest(pip: Pip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = pip("3.12")
+    assert run(["dashboard", "fetch", "--directory", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/2.60.0\n"
+    assert [command[-1] for command in commands] == ["ray"]
+
+
 def test_half_a_build_is_replaced(pip: Pip, tmp_path: Path) -> None:
     (tmp_path / "2.60.0" / "static").mkdir(parents=True)
     (tmp_path / "2.60.0" / "static" / "left.js").touch()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.ray.page_shapes import NODE_SHAPES
 from tests.unit.session_events import HEAD, WORKER_NODE, at, built, ms, node_defined, node_states, state, two_nodes
 from workers.entities.node_details import HOSTNAMES, SUMMARY
 
@@ -67,3 +68,12 @@ def test_a_node_known_by_its_states_alone() -> None:
 def test_times_with_any_number_of_decimals() -> None:
     assert _row(node_defined(startTimestamp="2026-11-23T19:00:05Z"))["start_time_ms"] == ms(5)
     assert _row(node_defined(startTimestamp=at(5.123456789)))["start_time_ms"] == ms(5.123)
+
+
+@pytest.mark.parametrize("document", ["nodes/summary", f"nodes/id/{HEAD}"])
+def test_pages_find_every_field_that_they_read_of_a_node(document: str) -> None:
+    told = built(two_nodes()).docs[document]
+    node = told["summary"][0] if "summary" in told else told["detail"]
+    assert node["loadAvg"][0] is None, "the page skips it: `loadAvg[0] && ...`"
+    for shape in NODE_SHAPES:
+        assert node[shape.field] == shape.value

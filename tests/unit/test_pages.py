@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
 from api.pages import Frontend, router
+from api.pages.session_facts import SessionFacts
 from shared.errors import SessionNotFound, StoreUnavailable
 from shared.sessions import SessionRef
 from shared.settings import ApiSettings
@@ -44,7 +45,7 @@ class _Sessions:
 def build(tmp_path: Path) -> Path:
     (tmp_path / "secret").write_text("outside of the build")
     for name, text in {
-        "index.html": '<script src="./static/js/main.1.js"></script>',
+        "index.html": '<html><head><script src="./static/js/main.1.js"></script></head><body><div id="root"></div></body></html>',
         "favicon.ico": "icon",
         "static/js/main.1.js": "run()",
         "speedscope-1.5.3/index.html": "<p>flames</p>",
@@ -56,12 +57,17 @@ def build(tmp_path: Path) -> Path:
     return tmp_path / "build"
 
 
+async def _facts(_state: Any, ref: SessionRef) -> SessionFacts:
+    return SessionFacts(ref, "raycap", "2.55.1")
+
+
 def _app(dashboard_dir: str) -> FastAPI:
     """As `api.app` puts it together; the dashboard's routes answer 418."""
     app = FastAPI()
     app.state.sessions = _Sessions()
     app.include_router(router)
-    frontend = Frontend(PlainTextResponse("the dashboard's own", 418), app.state, ApiSettings(dashboard_dir=dashboard_dir))
+    settings = ApiSettings(dashboard_dir=dashboard_dir)
+    frontend = Frontend(PlainTextResponse("the dashboard's own", 418), app.state, settings, facts=_facts)
     app.router.routes.append(Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=frontend))
     return app
 
@@ -226,6 +232,29 @@ async def test_the_build_is_served_below_a_session(client_with_build: httpx.Asyn
     assert (await client_with_build.get(page.url.join("speedscope-1.5.3/index.html"))).text == "<p>flames</p>"
     head = await client_with_build.head(SESSION + "/dashboard/")
     assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_session_has_the_pages_of_its_own_version(build: Path) -> None:
+    """And the files of any of them, as their names tell their content."""
+    builds = build.parent / "builds"
+    for version in ("2.53.0", "2.55.1", "2.60.0"):
+        page = builds / version / "index.html"
+        (page.parent / "static" / "js").mkdir(parents=True)
+        page.write_text(f"<head></head><body>of {version}</body>")
+        (page.parent / "static" / "js" / f"main.{version}.js").write_text(version)
+    async with _client(_app(str(builds))) as client:
+        assert "of 2.55.1" in (await client.get(SESSION + "/dashboard/")).text
+        assert (await client.get(f"{SESSION}/dashboard/static/js/main.2.53.0.js")).text == "2.53.0"
+
+
+async def test_the_bar_and_its_scripts_come_with_the_page_and_not_with_its_file(build: Path, client_with_build: httpx.AsyncClient) -> None:
+    before = (build / "index.html").read_text()
+    page = await client_with_build.get(SESSION + "/dashboard/")
+    assert page.text.index("pages/dashboard.js") < page.text.index("main.1.js"), "it runs first"
+    assert '<body><section id="ray-history-bar"' in page.text
+    for named in _Addresses(page.text).named:
+        assert (await client_with_build.get(page.url.join(named))).status_code == 200, named
+    assert (build / "index.html").read_text() == before
 
 
 async def test_a_live_session_has_the_pages_of_its_own_head(app_with_build: FastAPI, client_with_build: httpx.AsyncClient) -> None:

@@ -35,6 +35,7 @@ from workers.entities.logical_actors import chunks, listed_on, logical_actor
 from workers.entities.node_details import node_documents
 from workers.entities.nodes import Node, node_of, node_row
 from workers.entities.placement_groups import placement_group_rows
+from workers.entities.session_end import session_documents
 from workers.entities.stored_answers import answer_documents
 from workers.entities.stored_jobs import with_stored_jobs
 from workers.entities.submissions import submissions
@@ -132,6 +133,7 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
         "nodes": lambda: node_documents(nodes, _on_nodes(actors, nodes, shown, drivers, malformed), session.session),
         "actors": lambda: chunks(shown),
         "jobs": lambda: former_drivers(submitted, rows["jobs"], ips),
+        "session's end": lambda: session_documents(events, nodes, stored.logs, facts.offset, session),
         "cluster status": lambda: {"cluster_status": cluster_status(stored.logs, nodes, facts.offset)},
     }
     docs: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Nodes as the dashboard shows them: `/nodes?view=summary`, `?view=hostNameList` and `/nodes/{id}`.
 
 Mirrors `datacenter.DataOrganizer.get_node_info`. What live merges in from running hosts (cpu, mem, disk, network, workers ...)
-was never stored: those fields are empty or absent, as live shows a node whose agent has not reported yet.
+was never stored: those fields hold neutral values in the shapes that the pages read (`shared/ray/page_shapes.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.ray.google_style import google_style
+from shared.ray.page_shapes import with_node_shapes
 from workers.entities.nodes import Node
 
 SUMMARY = "nodes/summary"
@@ -29,13 +30,13 @@ def node_documents(nodes: list[Node], actors: dict[str, dict[str, dict[str, Any]
         HOSTNAMES: {"hostNameList": list({node.hostname: None for node in nodes if node.state == "ALIVE"})},
     }
     for node in nodes:
-        shown = {**_host(node, session), "actors": actors.get(node.id, {}), "workers": []}
+        shown = {**_host(node, session), "actors": actors.get(node.id, {})}
         documents[detail(node.id)] = {"detail": google_style(shown)}
     return documents
 
 
 def _host(node: Node, session: str) -> dict[str, Any]:
-    return {"hostname": node.hostname, "ip": node.ip, "raylet": _raylet(node, session), "tpus": []}
+    return with_node_shapes({"hostname": node.hostname, "ip": node.ip, "raylet": _raylet(node, session)})
 
 
 def _raylet(node: Node, session: str) -> dict[str, Any]:

@@ -1,0 +1,11 @@
+"""Where commands keep their data unless they are told otherwise: XDG's data directory of the user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "ray-history"
