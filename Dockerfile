@@ -19,12 +19,12 @@ COPY shared shared
 COPY workers workers
 RUN "$VENV/bin/pip" install --quiet --no-deps --no-build-isolation .
 
-# The Ray dashboard's own pages, of one version of Ray: docker build --build-arg RAY_VERSION=2.60.0. Empty: without them.
+# The Ray dashboard's own pages, of some versions of Ray: docker build --build-arg RAY_VERSION="2.55.1 2.60.0". Empty: without them.
 FROM build AS pages
 ARG RAY_VERSION=
 ENV PAGES=/pages
 RUN mkdir -p "$PAGES" \
- && if [ -n "$RAY_VERSION" ]; then "$VENV/bin/ray-history" dashboard fetch "$RAY_VERSION" --directory "$PAGES" && ln -s "$RAY_VERSION" "$PAGES/current"; fi
+ && if [ -n "$RAY_VERSION" ]; then "$VENV/bin/ray-history" dashboard fetch $RAY_VERSION --directory "$PAGES"; fi
 
 FROM build AS app
 RUN "$VENV/bin/pip" uninstall --quiet --yes hatchling pip && "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib"
@@ -36,7 +36,7 @@ COPY --from=pages /pages /pages
 # What is written at run time goes below /tmp: the root file system may be read-only.
 ENV RAY_HISTORY_HOST=0.0.0.0 RAY_HISTORY_PORT=8080 RAY_HISTORY_WORKER_HOST=0.0.0.0 RAY_HISTORY_WORKER_PORT=8081 \
     RAY_HISTORY_FLOWER_HOST=0.0.0.0 RAY_HISTORY_FLOWER_PORT=5555 RAY_HISTORY_LOG_FORMAT=json \
-    RAY_HISTORY_DASHBOARD_DIR=/pages/current HEALTH_URL=http://127.0.0.1:8080/livez
+    RAY_HISTORY_DASHBOARD_DIR=/pages HEALTH_URL=http://127.0.0.1:8080/livez
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8080 8081 5555

@@ -44,10 +44,9 @@ $(VENV)/.ready-dev: requirements-dev.lock $(VENV)/.ready
 
 demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http://127.0.0.1:8080
 	@$(BIN)/python tests/data/recorded.py unpack $(DEMO) --only bucket
-	@dashboard=""; \
-	if $(BIN)/ray-history dashboard fetch $(RAY_VERSION) --directory $(DEMO)/dashboard; then dashboard=$(DEMO)/dashboard/$(RAY_VERSION); \
-	else echo "without the Ray dashboard's own pages: they could not be fetched"; fi; \
-	exec $(BIN)/ray-history up --storage $(DEMO)/bucket --data-dir $(DEMO)/data --port $(PORT) $${dashboard:+--dashboard-dir $$dashboard} $(ARGS)
+	@$(BIN)/ray-history dashboard fetch $(RAY_VERSION) --directory $(DEMO)/dashboard >/dev/null \
+	  || { mkdir -p $(DEMO)/dashboard; echo "without the Ray dashboard's own pages: they could not be fetched"; }
+	@RAY_HISTORY_DASHBOARD_DIR=$(DEMO)/dashboard exec $(BIN)/ray-history up --storage $(DEMO)/bucket --data-dir $(DEMO)/data --port $(PORT) $(ARGS)
 
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

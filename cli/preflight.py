@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from api.pages.builds import Builds
 from cli.embedded_server import free_port
 from cli.errors import Failed
 from shared.settings import StorageSettings
@@ -50,13 +49,10 @@ def check_port(host: str, port: int) -> int:
         raise Failed(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
 
 
-def check_dashboard(directory: str) -> None:
-    """Are there builds of the Ray dashboard's frontend? Raises Failed."""
-    if directory and Builds(directory).of(None) is None:
-        raise Failed(
-            f"no build of the Ray dashboard in {directory}: neither it nor a directory named like a version below it has an index.html "
-            f"(`ray-history dashboard fetch --directory {directory}` gets one)"
-        )
+def check_dashboard(directory: Path) -> None:
+    """Can builds of the Ray dashboard's frontend be there? None need be there yet. Raises Failed."""
+    if not directory.is_dir():
+        raise Failed(f"{directory} is no directory: builds of the Ray dashboard cannot be there (--dashboard-dir)")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def up(
         check_redis(settings.redis)
         check_broker(settings.redis)
     if dashboard_dir:
-        preflight.check_dashboard(settings.api.dashboard_dir)
+        preflight.check_dashboard(pages)
     address = settings.api.host
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))
     with preflight.data_directory((data_dir or default_data_dir()).expanduser().absolute()) as directory:
