@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 
 from cli.columns import aligned
 from shared import settings as declared
+from shared.kuberay_env import kuberay_sources
 from shared.settings import Settings
 
 PREFIX = "RAY_HISTORY_"
@@ -28,7 +29,8 @@ _INTRODUCTION = """\
 # Configuration
 
 Every setting comes from the environment; a command line option of the same name wins where a command has one.
-`ray-history config` prints the effective values of an environment, with secrets masked.
+`ray-history config` prints the effective values of an environment, with secrets masked, and where each comes from.
+A variable of this prefix that is no setting is warned of: it is most likely misspelt.
 A wrong value stops the start with one line that names the variable.
 
 Written by `make docs` from `shared/settings.py`: change it there.
@@ -69,6 +71,11 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
+def known_variables() -> list[str]:
+    """The variables of all settings."""
+    return [variable(name) for concern in _concerns() for name in concern.model_fields]
+
+
 def _concerns() -> list[type[BaseSettings]]:
     """The settings classes in the order in which they are declared."""
     return [
@@ -79,11 +86,12 @@ def _concerns() -> list[type[BaseSettings]]:
 
 
 def _effective(settings: Settings) -> Iterator[tuple[str, Any, str]]:
-    """Variable, masked value, and whether it is a default."""
+    """Variable, masked value, and where it comes from: variables of the environment, or the default."""
+    of_kuberay = kuberay_sources(os.environ)
     for concern in (getattr(settings, field.name) for field in fields(settings)):
         for name in type(concern).model_fields:
             value = getattr(concern, name)
-            source = "environment" if os.environ.get(variable(name)) else "default"
+            source = "environment" if os.environ.get(variable(name)) else " ".join(of_kuberay.get(name, ())) or "default"
             yield variable(name), _masked(value), source
 
 

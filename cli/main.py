@@ -5,26 +5,36 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
-from cli import configuration, dashboard, serve, server_sessions
+from cli import configuration, dashboard, environment, serve, server_sessions
 from cli.collect import collect
 from cli.flower import flower
 from cli.metrics_reference import metrics
 from cli.ray_env import ray_env
 from cli.up import up
-from cli.version import version
+from cli.version import print_version, version
 from shared.errors import HistoryError
 
 app = typer.Typer(
     name="ray-history",
     help="The Ray dashboard for clusters that no longer exist.",
     epilog="REF is {namespace}/{kind}/{name}[/{session}], kind raycluster, rayjob or rayservice; without a session: the latest.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version, and end.", is_eager=True, callback=print_version)] = False,
+) -> None:
+    """The Ray dashboard for clusters that no longer exist."""
+
+
 app.command()(up)
 app.command("api")(serve.api)
 app.command("worker")(serve.worker)
@@ -48,6 +58,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command; its failure is one line on stderr."""
+    for line in environment.warnings(os.environ):
+        print(f"ray-history: warning: {line}", file=sys.stderr)
     try:
         result = app(arguments, prog_name="ray-history", standalone_mode=False)
     except typer.TyperException as exc:

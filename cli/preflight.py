@@ -13,22 +13,11 @@ from pathlib import Path
 
 from cli.embedded_server import free_port
 from cli.errors import Failed
-from shared.settings import StorageSettings
-from shared.storage.factory import open_storage
 
 
 def storage_url(given: str) -> str:
     """A storage URL; a plain path means a directory."""
     return given if not given or "://" in given else Path(given).expanduser().absolute().as_uri()
-
-
-def check_storage(settings: StorageSettings) -> None:
-    """Can the storage be read? Raises SettingsError or StorageUnavailable with one clear line."""
-    storage = open_storage(settings)
-    try:
-        storage.check()
-    finally:
-        storage.close()
 
 
 def check_port(host: str, port: int) -> int:

@@ -13,7 +13,7 @@ from cli.errors import Failed
 from cli.load_progress import follow
 from cli.server import Server
 from shared.errors import InvalidReference
-from shared.sessions import SessionRef
+from shared.sessions import LATEST, SessionRef
 
 _PAGE = 500
 
@@ -38,7 +38,10 @@ def sessions(
     query: Annotated[str, typer.Option("--query", "-q", help="Only names that contain this.", show_default=False)] = "",
     namespace: Annotated[str, typer.Option(help="Only this namespace.", show_default=False)] = "",
     kind: Annotated[str, typer.Option(help="Only this kind: raycluster, rayjob or rayservice.", show_default=False)] = "",
-    state: Annotated[str, typer.Option(help="Only this state: absent, queued, loading, loaded, failed or live.", show_default=False)] = "",
+    state: Annotated[
+        str,
+        typer.Option(help="Only this state: absent, queued, loading, loaded, failed or live; or partial, or empty.", show_default=False),
+    ] = "",
     limit: Annotated[int, typer.Option(help="At most this many.", min=1)] = 10_000,
     *,
     as_json: Json = False,
@@ -61,7 +64,7 @@ def sessions(
     if not found:
         print("no sessions", file=sys.stderr)
         return
-    print(aligned(("REF", "CREATED", "STATE"), [(_text(session["ref"]), session["createTime"], _state(session)) for session in found]))
+    print(aligned(("REF", "CREATED (UTC)", "STATE"), [(session["ref"], session["createTime"], _state(session)) for session in found]))
 
 
 def status(ref: Ref, *, as_json: Json = False, server: Address = _LOCAL) -> None:
@@ -84,21 +87,23 @@ def load(
     """Load a session, unless it is loaded already. With --wait, exit code 1 says that the load failed."""
     with Server(server) as http:
         record = http.post(f"{_path(ref)}/load")
+        ref = _real(ref, record)
         if wait:
             record = follow(lambda: http.get(_path(ref)), record)
     state = record["state"]
     if state in ("failed", "live", "absent"):
         error = record.get("error") or {}
         raise Failed(error.get("message") or f"{ref} is {state}")
-    print(
-        f"{ref} is {state}"
-        + ("" if record.get("complete", True) or state != "loaded" else f", partial: {len(record['losses'])} files not read")
-    )
+    print(f"{ref} is {_state_of(record)}")
+    for line in _missing(record):
+        print(line, file=sys.stderr)
 
 
 def evict(ref: Ref, *, server: Address = _LOCAL) -> None:
     """Drop a session's snapshot from Redis; its data in the storage stays."""
     with Server(server) as http:
+        if ref.session == LATEST:
+            ref = _real(ref, http.get(_path(ref)))
         http.delete(_path(ref))
     print(f"{ref} is evicted")
 
@@ -107,24 +112,36 @@ def _path(ref: SessionRef) -> str:
     return f"/sessions/{ref}"
 
 
-def _text(ref: Any) -> str:
-    """`/sessions` may give a reference as text or as its parts."""
-    return ref if isinstance(ref, str) else "/".join(ref[part] for part in ("namespace", "kind", "name", "session"))
+def _real(ref: SessionRef, record: dict[str, Any]) -> SessionRef:
+    """The reference with the session that `latest` means."""
+    return SessionRef(ref.namespace, ref.kind, ref.name, record.get("session", {}).get("session", ref.session))
 
 
-def _state(session: dict[str, Any]) -> str:
-    if session.get("live"):
-        return "live"
-    record = session.get("status")
-    state = record.get("state", "absent") if isinstance(record, dict) else record or "absent"
-    return "partial" if state == "loaded" and isinstance(record, dict) and record.get("complete") is False else str(state)
+def _state(row: dict[str, Any]) -> str:
+    """Of a row of the list."""
+    return "live" if row.get("live") else _state_of({**row, "state": row.get("status") or "absent"})
+
+
+def _state_of(record: dict[str, Any]) -> str:
+    """With what is wrong with a loaded session: `loaded (partial, empty)`."""
+    wanting = [word for word in ("partial", "empty") if record.get(word)]
+    return str(record["state"]) + (f" ({', '.join(wanting)})" if wanting else "")
+
+
+def _missing(record: dict[str, Any]) -> list[str]:
+    """What a loaded session lacks, one line each."""
+    lost, count = record.get("losses") or [], record.get("loss_count", 0)
+    lines = [f"lost: {loss['file']}: {loss['message']}" for loss in lost]
+    more = [f"lost: and {count - len(lost)} more files"] if count > len(lost) else []
+    return lines + more + [f"warning: {warning['message']}" for warning in record.get("warnings") or []]
 
 
 def _lines(record: dict[str, Any]) -> list[tuple[str, object]]:
     """What a person wants to read of a load status."""
     progress = record.get("progress") or {}
-    partial = record["state"] == "loaded" and record.get("complete") is False
-    lines: list[tuple[str, object]] = [("state", record["state"] + (" (partial)" if partial else ""))]
+    session = record.get("session") or {}
+    lines: list[tuple[str, object]] = [(name, session[name]) for name in ("ref", "cluster") if session.get(name)]
+    lines.append(("state", _state_of(record)))
     if progress.get("files_total"):
         lines += [
             ("phase", progress.get("phase") or "-"),
@@ -135,7 +152,7 @@ def _lines(record: dict[str, Any]) -> list[tuple[str, object]]:
     lines += [
         (name.replace("_", " "), record[name]) for name in ("queued_at", "started_at", "finished_at", "expires_at") if record.get(name)
     ]
-    lines += [("lost", f"{loss['file']}: {loss['message']}") for loss in record.get("losses") or []]
+    lines += [(name, text) for name, _, text in (line.partition(": ") for line in _missing(record))]
     if record.get("error"):
         lines.append(("error", f"{record['error']['message']} ({record['error']['code']})"))
     return lines

@@ -17,6 +17,7 @@ from cli.dashboard import default_builds_dir
 from cli.data_directory import default_data_dir
 from cli.embedded_server import EmbeddedServer, free_port
 from cli.processes import Processes
+from cli.storage_layout import check_storage
 from cli.version import VERSION
 from shared.broker import check_broker
 from shared.settings import Settings
@@ -28,6 +29,7 @@ _GRACE = {"redis": 10.0, "worker": 15.0, "api": 10.0}
 
 
 def up(
+    where: Annotated[str, typer.Argument(metavar="[STORAGE]", help="The same as --storage.", show_default=False)] = "",
     storage: Annotated[
         str,
         typer.Option(help="Where the collector's data is: a storage URL or a directory.", envvar="RAY_HISTORY_STORAGE", show_default=False),
@@ -61,14 +63,17 @@ def up(
     Serves the sessions below --storage: an embedded Redis-compatible server, worker processes and the API.
     What was loaded stays in --data-dir for the next time. All settings: `ray-history config`.
     """
-    _set("STORAGE", preflight.storage_url(storage))
+    if where and storage and "RAY_HISTORY_STORAGE" not in os.environ:
+        raise typer.BadParameter("the storage is given twice: as an argument and as --storage")
+    _set("STORAGE", preflight.storage_url(where or storage))
     _set("HOST", host)
     _set("PORT", port)
     _set("REDIS_URL", redis_url)
     pages = Path(dashboard_dir).expanduser().absolute() if dashboard_dir else default_builds_dir()
     _set("DASHBOARD_DIR", pages)
     settings = Settings.from_environment()
-    preflight.check_storage(settings.storage)
+    if nothing := check_storage(settings.storage):
+        print(f"ray-history: {nothing}", file=sys.stderr)
     if redis_url:
         check_redis(settings.redis)
         check_broker(settings.redis)

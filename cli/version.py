@@ -5,7 +5,16 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+import typer
+
 VERSION = metadata.version("ray-history-server")
+
+
+def print_version(wanted: bool) -> None:
+    """For the option `--version`, which ends the command."""
+    if wanted:
+        version()
+        raise typer.Exit
 
 
 def version() -> None:

@@ -14,6 +14,7 @@ from shared.errors import SettingsError
 Environment = Mapping[str, str]
 
 OURS = "RAY_HISTORY_"
+DEFAULT_NAME = "KubeRay's default"
 _DEFAULT_BUCKET = "ray-historyserver"
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
 _GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
@@ -75,6 +76,22 @@ def _go_seconds(text: str) -> float | None:
 
 def _mebibytes(text: str) -> int | None:
     return int(text) << 20 if text.strip().isdecimal() and int(text) > 0 else None
+
+
+def kuberay_sources(env: Environment) -> dict[str, list[str]]:
+    """For each field that KubeRay's names give, the variables that say so: without them it would be another. Raises SettingsError."""
+    given = kuberay_storage(env) | kuberay_collector(env)
+    sources: dict[str, list[str]] = {}
+    for name in sorted(_READ.intersection(env)):
+        others = {other: value for other, value in env.items() if other != name}
+        try:
+            without = kuberay_storage(others) | kuberay_collector(others)
+        except SettingsError:
+            without = kuberay_collector(others)
+        for field, value in given.items():
+            if without.get(field) != value:
+                sources.setdefault(field, []).append(name)
+    return {field: sources.get(field, [DEFAULT_NAME]) for field in given}
 
 
 def _backend(env: Environment) -> str | None:
@@ -144,6 +161,21 @@ _BACKENDS: dict[str, tuple[str, Callable[[Environment], tuple[str, dict[str, str
     "aliyunoss": ("s3", _aliyun),
     "oci": ("s3", _oracle),
 }
+# Every variable that is looked at.
+_READ = frozenset(
+    """
+    STORAGE_BACKEND STORAGE_ROOT_DIR RAY_ROOT_DIR
+    S3_BUCKET S3_ENDPOINT S3_REGION S3FORCE_PATH_STYLE S3DISABLE_SSL AWS_S3ID AWSS3ID AWS_S3SECRET AWSS3SECRET AWS_S3TOKEN AWSS3TOKEN
+    GCS_BUCKET
+    AZURE_STORAGE_CONTAINER AZURE_STORAGE_AUTH_MODE AZURE_STORAGE_CONNECTION_STRING AZURE_STORAGE_ACCOUNT_URL
+    OSS_BUCKET OSS_ENDPOINT OSS_REGION OSS_ACCESS_KEY_ID OSS_ACCESS_KEY_SECRET OSS_SESSION_TOKEN
+    ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET ALIBABA_CLOUD_SECURITY_TOKEN
+    OCI_BUCKET OCI_NAMESPACE OCI_REGION
+    EVENTS_PORT RAY_CLUSTER_NAME RAY_CLUSTER_NAMESPACE OWNER_KIND OWNER_NAME RAY_ROLE RAY_TMP_ROOT RAY_DASHBOARD_ADDRESS
+    RAY_COLLECTOR_EVENT_DATA_DIR RAY_COLLECTOR_ADDITIONAL_ENDPOINTS RAY_COLLECTOR_POLL_INTERVAL RAY_COLLECTOR_EVENT_ROTATION_INTERVAL
+    RAY_COLLECTOR_EVENT_MAX_DISK_MB
+    """.split()  # noqa: SIM905 - a list of quoted names would be harder to read
+)
 _TELLING = {
     "s3": "S3_BUCKET",
     "gcs": "GCS_BUCKET",

@@ -82,8 +82,44 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], capsys: p
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("version", "--version"):
+        assert run([command]) == 0
+        assert capsys.readouterr().out.startswith("ray-history 0.")
+
+
+def test_a_shell_can_complete_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_RAY_HISTORY_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ray-history sess")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit):
+        run([])
+    assert capsys.readouterr().out.split() == ["sessions"]
+
+
+def test_a_misspelt_setting_is_warned_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_HISTORY_SNAPSHOT_BUGDET", "1")
+    monkeypatch.setenv("RAY_HISTORY_SERVER", "http://h")
+    monkeypatch.setenv("RAY_HISTORY_API_SERVICE_HOST", "10.0.0.1")  # of a Kubernetes service
+    monkeypatch.setenv("RAY_HISTORY_API_PORT_8080_TCP_ADDR", "10.0.0.1")
     assert run(["version"]) == 0
-    assert capsys.readouterr().out.startswith("ray-history 0.")
+    said = "RAY_HISTORY_SNAPSHOT_BUGDET is no setting and has no effect: did you mean RAY_HISTORY_SNAPSHOT_BUDGET?"
+    assert capsys.readouterr().err == f"ray-history: warning: {said}\n"
+
+
+def test_what_latest_means_is_said(answer: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.path))
+        return httpx.Response(204 if request.method == "DELETE" else 200, json=_record("loaded", session={"session": REF.split("/")[3]}))
+
+    answer(serve)
+    latest = REF.rsplit("/", 1)[0]
+    assert run(["load", latest, "--wait"]) == 0
+    assert capsys.readouterr().out == f"{REF} is loaded\n"
+    assert run(["evict", latest]) == 0
+    assert capsys.readouterr().out == f"{REF} is evicted\n"
+    assert asked[-1] == ("DELETE", f"/sessions/{REF}")
 
 
 def test_no_server_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,13 +153,18 @@ def test_sessions_follows_every_page(answer: Callable[..., None], capsys: pytest
             "ref": REF if first else "batch/rayjob/x/session_2026-11-23_19-08-07_927634_1",
             "createTime": "2026-11-23T19:00:40Z",
             "live": False,
+            "partial": first,
+            "empty": first,
         }
         return httpx.Response(200, json={"sessions": [{**session, "status": "loaded"}], "next": "n" if first else None, "total": 2})
 
     answer(pages)
     assert run(["sessions", "--namespace", "default"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines[:2]] == [["REF", "CREATED", "STATE"], [REF, "2026-11-23T19:00:40Z", "loaded"]]
+    assert [line.split() for line in lines[:2]] == [
+        ["REF", "CREATED", "(UTC)", "STATE"],
+        [REF, "2026-11-23T19:00:40Z", "loaded", "(partial,", "empty)"],
+    ]
     assert len(lines) == 3
     assert [query.get("cursor") for query in asked] == [None, "n"]
     assert {query["namespace"] for query in asked} == {"default"}
@@ -135,13 +176,20 @@ def test_status_shows_progress_losses_and_error(answer: Callable[..., None], cap
     record = _record(
         "loaded",
         complete=False,
+        partial=True,
+        session={"ref": REF, "cluster": "raycap"},
+        warnings=[{"code": "x", "message": "Ray exported nothing"}],
+        loss_count=3,
         losses=[{"file": "n/job_events/a.jsonl", "code": "object_not_found", "message": "is gone"}],
         error={"code": "internal_error", "message": "before", "retryable": False},
     )
     answer(lambda _: httpx.Response(200, json=record))
     assert run(["status", REF]) == 0
-    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    out = capsys.readouterr().out
+    lines = dict(reversed([line.split(":", 1) for line in out.splitlines()]))
     shown = {name: value.strip() for name, value in lines.items()}
+    assert (shown["ref"], shown["warning"]) == (REF, "Ray exported nothing")
+    assert "and 2 more files" in out
     assert shown["state"] == "loaded (partial)"
     assert shown["files"] == "1 of 2, 0 failed"
     assert shown["lost"] == "n/job_events/a.jsonl: is gone"

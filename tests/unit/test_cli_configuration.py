@@ -52,3 +52,23 @@ def test_a_wrong_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPat
     said = capsys.readouterr().err
     assert said.startswith("ray-history: RAY_HISTORY_PORT: ")
     assert said.count("\n") == 1
+
+
+def test_each_value_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {
+        "S3_BUCKET": "bucket",
+        "STORAGE_ROOT_DIR": "log",
+        "S3_ENDPOINT": "minio:9000",
+        "S3DISABLE_SSL": "true",
+        "S3_REGION": "eu-1",
+        "RAY_HISTORY_STORAGE_REGION": "eu-2",
+        "RAY_HISTORY_PORT": "81",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert run(["config"]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["RAY_HISTORY_STORAGE"] == ["s3://bucket/log", "S3_BUCKET", "STORAGE_ROOT_DIR"]
+    assert rows["RAY_HISTORY_STORAGE_ENDPOINT"] == ["http://minio:9000", "S3DISABLE_SSL", "S3_BUCKET", "S3_ENDPOINT"]
+    assert rows["RAY_HISTORY_STORAGE_REGION"] == ["eu-2", "environment"]
+    assert rows["RAY_HISTORY_PORT"] == ["81", "environment"]
+    assert rows["RAY_HISTORY_HOST"] == ["127.0.0.1", "default"]

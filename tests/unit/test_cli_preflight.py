@@ -11,6 +11,8 @@ import pytest
 from cli import preflight
 from cli.embedded_server import free_port
 from cli.errors import Failed
+from cli.storage_layout import check_storage
+from shared.settings import StorageSettings
 
 
 def test_a_path_is_a_storage_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +77,30 @@ def test_data_of_another_storage_is_dropped(tmp_path: Path) -> None:
     (kept / "deep" / "file").touch()
     assert (preflight.keep_for(kept, "one") / "deep" / "file").exists()
     assert sorted(path.name for path in preflight.keep_for(kept, "two").iterdir()) == ["made-for"]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("bucket", ""),
+        ("", "/bucket?"),
+        ("bucket/cluster-metadata", "/bucket?"),
+        ("bucket/cluster-history/raycluster/ns", "/bucket?"),
+        ("other", ""),
+    ],
+)
+def test_a_storage_on_the_wrong_level_is_told(tmp_path: Path, given: str, hint: str) -> None:
+    session = "session_2026-11-23_19-00-40_785172_1"
+    for key in (f"cluster-metadata/raycluster/ns_c/{session}", f"cluster-history/raycluster/ns/c/{session}/n/node_events/e"):
+        file = tmp_path / "bucket" / key
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("x")
+    url = (tmp_path / given).as_uri()
+    said = check_storage(StorageSettings(storage=url))
+    if given == "bucket":
+        assert said == ""
+        return
+    assert said.startswith(f"no sessions in {url}: looked for cluster-metadata/")
+    assert said.endswith(f"Did you mean --storage {tmp_path.as_uri()}{hint}" if hint else "found notes.txt")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
+from shared import kuberay_env
 from shared.errors import SettingsError
 from shared.kuberay_env import kuberay_storage
 from shared.settings import Settings
@@ -144,3 +147,8 @@ def test_settings_understand_a_kuberay_deployment(monkeypatch: pytest.MonkeyPatc
     assert "hidden" not in repr(storage)
     monkeypatch.setenv("RAY_HISTORY_STORAGE", "file:///data")
     assert Settings.from_environment().storage.storage_endpoint == ""
+
+
+def test_every_variable_that_is_read_is_known_as_a_source() -> None:
+    text = Path(kuberay_env.__file__).read_text()
+    assert set(re.findall(r'(?:env\.get|_needed\(env,)\(?\s*"([A-Z0-9_]+)"', text)) <= kuberay_env._READ
