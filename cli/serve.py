@@ -12,6 +12,7 @@ import uvicorn
 
 from shared import metrics_files
 from shared.broker import check_broker
+from shared.logs import set_up_logs
 from shared.settings import Settings
 from shared.store.start_check import check_redis
 
@@ -94,27 +95,26 @@ def worker(
         int | None, typer.Option(help="Processes that load sessions.  [default: one per CPU]", min=1, show_default=False)
     ] = None,
     name: Annotated[str, typer.Option(help="Name of this worker, unique over all of them; %h is the host.")] = "worker@%h",
+    light_lane: Annotated[
+        bool, typer.Option(help="One more process that begins loads only: a small session never waits for the steps of large ones.")
+    ] = True,
     ready_file: Annotated[
         Path | None, typer.Option(help="Written when the worker takes tasks, removed when it ends (for probes).", show_default=False)
     ] = None,
-) -> None:
+) -> int:
     """Run a worker, which loads sessions. Any number of these may run, on any machines."""
     settings = Settings.from_environment()
     _prepare()
-    check_redis(settings.redis)
-    check_broker(settings.redis)
-    from celery.signals import worker_ready, worker_shutdown  # noqa: PLC0415
-
-    from workers import ending, observed  # noqa: PLC0415
-    from workers.app import app  # noqa: PLC0415
-
-    observed.serve(settings.worker)
-    ending.within(settings.worker.worker_grace)
-    if ready_file:
-        worker_ready.connect(lambda **_: ready_file.touch(), weak=False)
-        worker_shutdown.connect(lambda **_: ready_file.unlink(missing_ok=True), weak=False)
-    arguments = ["worker", "--loglevel", settings.log.log_level, "--hostname", name, "--without-mingle", "--without-gossip"]
     try:
-        app.worker_main([*arguments, *(["--concurrency", str(concurrency)] if concurrency else [])])
+        check_redis(settings.redis)
+        check_broker(settings.redis)
+        set_up_logs(settings.log)
+        # Imported here: only workers need what they load with.
+        from workers import tasks, worker_metrics  # noqa: F401, PLC0415
+        from workers.lane import lanes  # noqa: PLC0415
+        from workers.supervisor import Supervisor  # noqa: PLC0415
+
+        supervisor = Supervisor(lanes(name, concurrency or os.cpu_count() or 1, light=light_lane), settings, ready_file)
+        return supervisor.run()
     finally:
         metrics_files.forget_all()

@@ -190,10 +190,12 @@ class Deployment:
         assert child.runs(), child.said
         return api
 
-    def worker(self, concurrency: int = 1, **settings: object) -> Child:
+    def worker(self, concurrency: int = 1, *, light_lane: bool = False, **settings: object) -> Child:
+        """Without a light lane, so that one process is all that loads, unless a test wants more."""
         number = next(self._numbers)
         ready = self._directory / f"ready-{number}"
         options = ["--concurrency", str(concurrency), "--name", f"worker{number}@%h", "--ready-file", str(ready)]
+        options += [] if light_lane else ["--no-light-lane"]
         child = self._start("worker", ["worker", *options], settings)
         wait_until(lambda: ready.exists() or not child.runs(), "a worker", _STARTED)
         assert child.runs(), child.said

@@ -16,7 +16,7 @@ from celery.signals import worker_shutting_down
 log = structlog.get_logger()
 
 
-def within(seconds: float) -> None:
+def hand_back_after(seconds: float) -> None:
     """From SIGTERM on, this worker ends within about so many seconds."""
 
     def bound(how: str = "", **_: Any) -> None:

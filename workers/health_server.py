@@ -1,71 +1,51 @@
-"""A worker's small HTTP server: `/metrics`, `/livez` and `/readz`, for Prometheus and probes. It runs in the worker's first process."""
+"""A worker's small HTTP server: `/metrics`, `/livez` and `/readz`, for Prometheus and probes. It runs in a process of its own."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET6, has_ipv6
 
 import structlog
 
-from shared.errors import SettingsError
+from shared.errors import HistoryError, SettingsError
 from shared.exposition import page
-from shared.settings import WorkerSettings
+from shared.settings import Settings
+from shared.store.client import open_redis, redis_errors
+from workers.lane_states import LaneStates
 
 log = structlog.get_logger()
 
-# Celery's consumer says every 2 s that it is there, as long as it has its broker.
-_HEARTBEAT_AGE = 30.0
+_ASK_EVERY = 2.0
 
 
-class WorkerState:
-    """What the probes ask. Written by the worker's signals."""
+class HealthServer:
+    """Listens from `__init__` on, or raises SettingsError; serves in `run`."""
 
-    def __init__(self) -> None:
-        self._taking = False
-        self._ending = False
-        self._seen = 0.0
-
-    def ready(self) -> None:
-        self._taking = True
-        self.beat()
-
-    def ending(self) -> None:
-        self._ending = True
-
-    def beat(self) -> None:
-        self._seen = time.monotonic()
-
-    def missing(self) -> list[str]:
-        """Why no tasks are taken now; empty when they are."""
-        if self._ending:
-            return ["ending"]
-        if not self._taking:
-            return ["starting"]
-        return ["broker"] if time.monotonic() - self._seen > _HEARTBEAT_AGE else []
-
-
-class OwnServer:
-    """Listens from `__init__` on, or raises SettingsError; serves from `start` on, in a thread."""
-
-    def __init__(self, settings: WorkerSettings, state: WorkerState) -> None:
-        handler = type("Handler", (_Handler,), {"state": state})
-        kind = _Server6 if ":" in settings.worker_host and has_ipv6 else _Server
+    def __init__(self, settings: Settings, states: LaneStates) -> None:
+        self._settings = settings
+        self._states = states
+        self._store_missing = False
+        host, port = settings.worker.worker_host, settings.worker.worker_port
+        handler = type("Handler", (_Handler,), {"missing": staticmethod(self.missing)})
+        kind = _Server6 if ":" in host and has_ipv6 else _Server
         try:
-            self._server = kind((settings.worker_host, settings.worker_port), handler)
+            self._server = kind((host, port), handler)
         except OSError as exc:
-            raise SettingsError(
-                f"RAY_HISTORY_WORKER_PORT: cannot listen on {settings.worker_host} port {settings.worker_port}: {exc.strerror}"
-            ) from exc
+            raise SettingsError(f"RAY_HISTORY_WORKER_PORT: cannot listen on {host} port {port}: {exc.strerror}") from exc
 
     @property
     def port(self) -> int:
         return int(self._server.server_address[1])
 
-    def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, name="own-server", daemon=True).start()
+    def run(self) -> int:
+        """Until the process is ended."""
+        threading.Thread(target=self._ask_store, name="ask-store", daemon=True).start()
+        self._server.serve_forever()
+        return 0
 
     def close(self) -> None:
         self._server.shutdown()
@@ -74,6 +54,24 @@ class OwnServer:
     def close_inherited(self) -> None:
         """In a process that was forked: the port is not its business, and must not stay taken by it."""
         self._server.socket.close()
+
+    def missing(self) -> list[str]:
+        """Why this worker cannot load sessions now; empty when it can."""
+        return sorted([*self._states.missing(), *(["redis"] if self._store_missing else [])])
+
+    def _ask_store(self) -> None:
+        """The store, which may be another server than the broker."""
+        while True:
+            try:
+                with redis_errors(), open_redis(self._settings.redis, retries=0) as client:
+                    while client.ping():
+                        self._store_missing = False
+                        time.sleep(_ASK_EVERY)
+            except HistoryError as exc:
+                if not self._store_missing:
+                    log.warning("store does not answer", error=str(exc))
+                self._store_missing = True
+            time.sleep(_ASK_EVERY)
 
 
 class _Server(ThreadingHTTPServer):
@@ -85,7 +83,7 @@ class _Server6(_Server):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    state: WorkerState
+    missing: Callable[[], list[str]]
     protocol_version = "HTTP/1.1"
     timeout = 10
 
@@ -97,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/livez":
             self._answer(200, b"ok", "text/plain")
         elif path == "/readz":
-            missing = self.state.missing()
+            missing = self.missing()
             body = json.dumps({"status": "not ready" if missing else "ready", "missing": missing}).encode()
             self._answer(503 if missing else 200, body, "application/json")
         else:
@@ -111,4 +109,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the parent's name
-        log.debug("own server", request=format % args)
+        log.debug("health server", request=format % args)

@@ -1,0 +1,83 @@
+"""A lane: one Celery worker on some of the queues, with its own pool, run in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from celery.apps.worker import Worker
+from celery.signals import worker_process_init
+from celery.utils.log import mlevel
+from celery.utils.nodenames import default_nodename, host_format
+
+from shared.metrics import WORKER_PROCESSES
+from shared.settings import Settings
+from shared.task_names import LOADS_QUEUE, QUEUES
+from workers.app import app
+from workers.graceful_shutdown import hand_back_after
+from workers.lane_states import LaneStates
+from workers.lane_watch import LaneWatch
+
+log = structlog.get_logger()
+
+FAILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """`processes`: of its pool. `node`: its name in Celery; %h is the host."""
+
+    name: str
+    node: str
+    queues: tuple[str, ...]
+    processes: int
+
+
+def lanes(node: str, processes: int, *, light: bool) -> list[Lane]:
+    """General processes take loads and steps in turns; the light lane only loads, so that a small session never waits for steps."""
+    general = Lane("general", node, QUEUES, processes)
+    if not light:
+        return [general]
+    before, at, host = node.partition("@")
+    return [general, Lane("light", f"{before}-light{at}{host}", (LOADS_QUEUE,), 1)]
+
+
+class _LaneWorker(Worker):  # type: ignore[misc]  # Celery has no types
+    """A Celery worker that leaves the terminal's signals to its supervisor."""
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        super().install_platform_tweaks(worker)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def run(lane: Lane, states: LaneStates, settings: Settings) -> int:
+    """Take tasks until SIGTERM (running ones may end) or SIGQUIT (they are handed back). Returns the exit code: 0 only if asked to end."""
+    app.set_current()
+    worker = _LaneWorker(
+        app=app,
+        hostname=host_format(default_nodename(lane.node)),
+        queues=list(lane.queues),
+        concurrency=lane.processes,
+        loglevel=mlevel(settings.log.log_level.upper()),
+        without_mingle=True,
+        without_gossip=True,
+        quiet=True,
+    )
+    watch = LaneWatch(lane.name, states, worker)
+    worker_process_init.connect(_forget_signals, weak=False)
+    hand_back_after(settings.worker.worker_grace)
+    watch.start()
+    WORKER_PROCESSES.set(lane.processes)
+    worker.start()
+    asked = watch.asked_to_end and not watch.wedged
+    if not asked:
+        log.error("lane ended by itself", lane=lane.name, wedged=watch.wedged)
+    return 0 if asked else worker.exitcode or FAILED
+
+
+def _forget_signals(**_: Any) -> None:
+    """A pool's process ends with its parent, and by what that sends it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
