@@ -1,4 +1,4 @@
-"""Child processes as one unit: started in order, ended in the opposite order, and all of them when one dies."""
+"""Child processes as one unit: started in order, started again when one ends by itself, and ended in the opposite order."""
 
 from __future__ import annotations
 
@@ -9,30 +9,61 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from cli.errors import Failed
+from shared.restarts import Restarts
 
 _POLL = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Child:
-    """One running process, the leader of its own process group. `grace`: seconds it may take to end after SIGTERM.
+    """One process, the leader of its own process group. `grace`: seconds it may take to end after SIGTERM.
 
     An errand may end while the others run.
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    command: Sequence[str]
     grace: float
     log: Path | None
+    stdin: bytes | None
     errand: bool = False
+    process: subprocess.Popen[bytes] = field(init=False)
+    restarts: Restarts = field(default_factory=Restarts)
+    # When it is to be started again; None while it runs.
+    due: float | None = None
+
+    def start(self, *, anew: bool = False) -> None:
+        """Its output goes to `log` (begun anew, or added to), or to ours. Raises Failed."""
+        output = self.log.open("wb" if anew else "ab") if self.log else None
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command lines
+                self.command,
+                stdin=subprocess.DEVNULL if self.stdin is None else subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                # Its own group: Ctrl-C reaches only us, and what it forked can be ended with it.
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - only makes one system call
+            )
+        except OSError as exc:
+            raise Failed(f"{self.name} could not be started: {exc}") from exc
+        finally:
+            if output:
+                output.close()
+        self.restarts.begun()
+        self.due = None
+        if self.stdin is not None and self.process.stdin:
+            # A child that died at once has closed the pipe; `check` will say so.
+            with _ignored(BrokenPipeError), self.process.stdin as pipe:
+                pipe.write(self.stdin)
 
     def ended(self) -> str | None:
         """How it ended, in words, with the last line of its log; None while it runs."""
@@ -60,33 +91,12 @@ class Processes:
         grace: float,
         log: Path | None = None,
         stdin: bytes | None = None,
-        env: Mapping[str, str] | None = None,
         errand: bool = False,
     ) -> Child:
-        """Start one child; its output goes to `log` (begun anew), or to ours. Raises Failed."""
-        output = log.open("wb") if log else None
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own command lines
-                command,
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT if output else None,
-                env={**os.environ, **(env or {})},
-                # Its own group: Ctrl-C reaches only us, and what it forked can be ended with it.
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - only makes one system call
-            )
-        except OSError as exc:
-            raise Failed(f"{name} could not be started: {exc}") from exc
-        finally:
-            if output:
-                output.close()
-        child = Child(name, process, grace, log, errand)
+        """Start one child. Raises Failed."""
+        child = Child(name, command, grace, log, stdin, errand)
+        child.start(anew=True)
         self._children.append(child)
-        if stdin is not None and process.stdin:
-            # A child that died at once has closed the pipe; `check` will say so.
-            with _ignored(BrokenPipeError), process.stdin as pipe:
-                pipe.write(stdin)
         return child
 
     def check(self) -> None:
@@ -107,10 +117,20 @@ class Processes:
             self.stopping.wait(_POLL)
         return False
 
-    def wait(self) -> None:
-        """Until a signal asks to stop. Raises Failed when a child dies."""
+    def look_after(self, say: Callable[[str], None]) -> None:
+        """Until a signal asks to stop: who ends is started again. Raises Failed when one ends again and again."""
         while not self.stopping.wait(_POLL):
-            self.check()
+            for child in self._children:
+                if child.due is None and not child.errand and (ended := child.ended()):
+                    # What it forked and left behind would be in the way.
+                    _kill_group(child)
+                    after = child.restarts.after()
+                    if after is None:
+                        raise Failed(f"{ended}, again and again")
+                    say(f"{ended}; started again in {after:g} s")
+                    child.due = time.monotonic() + after
+                elif child.due is not None and time.monotonic() >= child.due:
+                    child.start()
 
     def end(self) -> None:
         """End every child, the last started first: SIGTERM, and SIGKILL for its whole group when its grace has run out."""
@@ -122,20 +142,19 @@ class Processes:
                 while child.process.poll() is None and time.monotonic() < deadline and not self._hurried.is_set():
                     self._hurried.wait(_POLL / 2)
             # Also after an orderly end: whatever it forked and left behind goes with it.
-            with _ignored(ProcessLookupError, PermissionError):
-                os.killpg(child.process.pid, signal.SIGKILL)
+            _kill_group(child)
             child.process.wait()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """While inside, SIGINT, SIGTERM and SIGHUP ask to stop; the second one kills without waiting."""
+        """While inside, SIGINT, SIGTERM and SIGHUP ask to stop; the second one, and SIGQUIT, kill without waiting."""
 
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
-            if self.stopping.is_set():
+        def on_signal(number: int, _frame: FrameType | None) -> None:
+            if self.stopping.is_set() or number == signal.SIGQUIT:
                 self._hurried.set()
             self.stopping.set()
 
-        former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
         try:
             yield
         finally:
@@ -149,6 +168,11 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
         yield
     except errors:
         return
+
+
+def _kill_group(child: Child) -> None:
+    with _ignored(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, signal.SIGKILL)
 
 
 def _end_with_parent() -> None:

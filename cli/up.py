@@ -131,7 +131,7 @@ def _run(
             elif not Builds(str(pages)).of(None):
                 command = f"ray-history {shlex.join(_fetch_command(pages))}"
                 print(f"Sessions open on plain pages. For the Ray dashboard's own, also while this runs: {command}", flush=True)
-            children.wait()
+            children.look_after(lambda said: print(f"ray-history: {said}", file=sys.stderr, flush=True))
         finally:
             children.end()
             worker_ready.unlink(missing_ok=True)

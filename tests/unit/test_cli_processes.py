@@ -12,6 +12,7 @@ import pytest
 
 from cli.errors import Failed
 from cli.processes import Processes
+from shared.restarts import Restarts
 from tests.waiting import wait_until
 
 # Forks a process of its own, says both ids, and takes SIGTERM as its argument says.
@@ -83,7 +84,7 @@ def test_a_child_that_ends_is_named_with_its_code_and_last_line(tmp_path: Path) 
     log = tmp_path / "worker.log"
     children.start("worker", [sys.executable, "-c", "print('first'); print('out of luck'); raise SystemExit(3)"], grace=1, log=log)
     with pytest.raises(Failed) as failure:
-        children.wait()
+        children.wait_until(lambda: False, "nothing", 20)
     assert str(failure.value) == f"worker ended with exit code 3: out of luck (its log: {log})"
     children.end()
 
@@ -93,8 +94,47 @@ def test_a_child_that_is_killed_is_named_with_its_signal() -> None:
     child = children.start("api", [sys.executable, "-c", "import signal; signal.pause()"], grace=1)
     os.kill(child.process.pid, signal.SIGKILL)
     with pytest.raises(Failed, match=r"^api was killed by SIGKILL$"):
-        children.wait()
+        children.wait_until(lambda: False, "nothing", 20)
     children.end()
+
+
+def test_a_child_that_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.restarts._FIRST", 0.01)
+    children = Processes()
+    log = tmp_path / "log"
+    script = "import sys, time; print(sys.stdin.read(), flush=True); time.sleep(0 if open(sys.argv[1]).read().count('told') < 3 else 60)"
+    children.start("worker", [sys.executable, "-c", script, str(log)], grace=1, log=log, stdin=b"told")
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            children.stopping.set()
+
+    children.look_after(say)
+    children.end()
+    assert said[0] == f"worker ended with exit code 0: told (its log: {log}); started again in 0.01 s"
+    assert said[1].endswith("started again in 0.02 s")
+
+
+def test_a_child_that_ends_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.restarts._FIRST", 0.001)
+    children = Processes()
+    children.start("api", [sys.executable, "-c", "raise SystemExit(3)"], grace=1)
+    said: list[str] = []
+    with pytest.raises(Failed, match=r"^api ended with exit code 3, again and again$"):
+        children.look_after(said.append)
+    assert len(said) == 6
+    children.end()
+
+
+def test_restarts_are_soon_at_first_and_later_each_time_until_it_ran_well() -> None:
+    now = [0.0]
+    restarts = Restarts(lambda: now[0])
+    assert [restarts.after() for _ in range(7)] == [0.5, 1, 2, 4, 8, 16, None]
+    restarts.begun()
+    now[0] += 60
+    assert restarts.after() == 0.5
 
 
 def test_what_is_not_ready_in_time_fails() -> None:
@@ -111,6 +151,6 @@ def test_a_signal_asks_to_stop() -> None:
     children = Processes()
     with children.signals():
         os.kill(os.getpid(), signal.SIGTERM)
-        children.wait()
+        children.look_after(print)
         assert not children.wait_until(lambda: True, "nothing", 1)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
