@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import structlog
@@ -22,13 +23,14 @@ log = structlog.get_logger()
 _EVERY = 1.0
 # Celery's consumer says every 2 s that it is there, as long as it has its broker.
 _SAID_AGO = 10.0
-# For so long nothing may run although a message is held, or no process be in the pool: shown, and then the end.
-_SHOWN = 5.0
-_ENDED = 15.0
+# So many looks in a row find a message held and nothing running, or no process in the pool: it is shown, and then the end.
+# Looks, not seconds: a process that was frozen has not looked.
+_SHOWN = 5
+_ENDED = 10
 # The broker answers, and the consumer does not come back.
 _NOT_BACK = 60.0
 # An orderly end may hang, too.
-_LAST_RESORT = 15.0
+_LAST_RESORT = 5.0
 _EXIT_CODE = 70
 
 
@@ -39,7 +41,7 @@ class LaneWatch:
         self._lane, self._states, self._worker = lane, states, worker
         self._taking = False
         self._said = time.monotonic()
-        self._since: dict[str, float] = {}
+        self._in_a_row: Counter[str] = Counter()
         self.asked_to_end = False
         self.wedged = ""
         worker_ready.connect(self._ready, weak=False)
@@ -77,14 +79,11 @@ class LaneWatch:
             return STARTING
         silent = time.monotonic() - self._said
         for word, wrong in ((STUCK, self._holds_and_runs_nothing()), (POOL, self._has_no_process())):
-            if wrong and silent < _SAID_AGO:
-                age = time.monotonic() - self._since.setdefault(word, time.monotonic())
-                if age > _ENDED:
-                    self._end(word)
-                if age > _SHOWN:
-                    return word
-            else:
-                self._since.pop(word, None)
+            self._in_a_row[word] = self._in_a_row[word] + 1 if wrong and silent < _SAID_AGO else 0
+            if self._in_a_row[word] > _ENDED:
+                self._end(word)
+            if self._in_a_row[word] > _SHOWN:
+                return word
         if silent > _NOT_BACK and self._broker_answers():
             self._end(BROKER)
         return BROKER if silent > _SAID_AGO else TAKING

@@ -21,7 +21,8 @@ def _enter_up_to(reached: Event, api: Api, ref: str) -> None:
 
 def _loading_child(worker: Child) -> psutil.Process:
     """The process of a worker that does its tasks."""
-    (child,) = psutil.Process(worker.process.pid).children()
+    (lane,) = psutil.Process(worker.process.pid).children()
+    (child,) = lane.children()
     return child
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
+import httpx
+
+from cli.embedded_server import free_port
 from tests.gated_bucket import GatedBucket
 from tests.integration.conftest import RICH, SMALL
 from tests.servers import RedisServer, deployment
@@ -16,7 +19,9 @@ def test_an_outage_of_redis_is_503_and_heals(
 ) -> None:
     loaded, other, third = bucket.add(cluster, RICH), bucket.add(f"{cluster}x", SMALL), bucket.add(f"{cluster}y", SMALL)
     with deployment(tmp_path, any_redis, bucket.storage, next(database), REDIS_TIMEOUT=1) as whole:
-        api, worker = whole.api(), whole.worker()
+        port = free_port()
+        api, worker = whole.api(), whole.worker(WORKER_PORT=port)
+        worker_ready = f"http://127.0.0.1:{port}/readz"
         api.load(loaded)
         whole_page = api.tasks(loaded)
         assert len(whole_page.json()["data"]["result"]["result"]) == 329
@@ -34,8 +39,10 @@ def test_an_outage_of_redis_is_503_and_heals(
         assert api.get("/livez").status_code == 200
         assert (api.get("/readz").status_code, api.get("/readz").json()["missing"]) == (503, ["redis"])
         assert api.get("/clusters").status_code == 200
+        wait_until(lambda: httpx.get(worker_ready).json()["missing"] == ["broker", "redis"], "the worker's outage is seen")
         any_redis.start()
         wait_until(lambda: api.get("/readz").status_code == 200, "ready again")
+        wait_until(lambda: httpx.get(worker_ready).status_code == 200, "the worker is ready again")
         assert api.state(loaded) == "loaded"
         assert api.tasks(loaded).content == whole_page.content
         assert api.load(other)["attempt"] == 1

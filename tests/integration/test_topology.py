@@ -68,8 +68,8 @@ def test_flower_shows_the_task_and_its_session(whole: Composed) -> None:
         assert task["sent"]
         assert task["received"] <= task["started"] <= task["succeeded"]
         workers: dict[str, Any] = {}
-        wait_until(lambda: len(workers.update(flower.get("/api/workers", params={"refresh": 1}).json()) or workers) == 2, "both workers")
-        assert {name.partition("@")[0] for name in workers} == {"worker-1", "worker-2"}
+        wait_until(lambda: len(workers.update(flower.get("/api/workers", params={"refresh": 1}).json()) or workers) == 4, "both workers")
+        assert {name.partition("@")[0] for name in workers} == {"worker-1", "worker-1-light", "worker-2", "worker-2-light"}
         page = flower.get(f"/task/{task['uuid']}")
         assert page.status_code == 200
         assert KEY in page.text
@@ -111,7 +111,7 @@ def test_workers_say_what_they_did(whole: Composed) -> None:
     assert both("storage_call_seconds_count", operation="list", result="ok") >= 1
     assert both("storage_read_bytes_total") >= both("event_bytes_total")
     assert both("redis_call_seconds_count", command="PIPELINE", result="ok") > 3
-    assert both("worker_processes") == 2
+    assert both("worker_processes") == 4
     assert both("tasks_running") == 0
 
 
