@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from shared.errors import StorageUnavailable
-from shared.layout import endpoint_of, is_event_file, session_prefix
+from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.storage.port import ObjectInfo, Storage
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, is_wanted
@@ -49,10 +50,9 @@ class Stored:
 def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
     """Raises StorageUnavailable: a session that could not be listed is not loaded at all."""
     run.progress("listing")
-    prefix = session_prefix(run.session)
     files = SessionFiles()
-    for file in storage.list(prefix):
-        below = file.key.removeprefix(prefix)
+    for file in chain.from_iterable(map(storage.list, data_prefixes(run.session))):
+        below = key_below(run.session, file.key)
         if file.unreadable:
             if not _OTHER_LOGS.match(below):
                 run.loss(file.key, StorageUnavailable.code, file.unreadable)
@@ -72,7 +72,7 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
 
 def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
     """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss."""
-    prefix = session_prefix(run.session)
+    session = run.session
     contents: dict[str, bytes] = {}
     for file, data in storage.read_many([*files.endpoints.values(), *files.log_events]):
         if isinstance(data, bytes):
@@ -81,8 +81,8 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
             run.loss(file.key, data.code, str(data))
     return Stored(
         {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
-        [(file.key.removeprefix(prefix), contents[file.key]) for file in files.log_events if file.key in contents],
-        LogPieces(storage, prefix, files.logs, run.loss),
-        None if METADATA in files.endpoints else nearby_metadata(storage, run.session),
+        [(key_below(session, file.key), contents[file.key]) for file in files.log_events if file.key in contents],
+        LogPieces(storage, {key_below(session, file.key): file for file in files.logs}, run.loss),
+        None if METADATA in files.endpoints else nearby_metadata(storage, session),
         len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
     )
