@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from fastapi_offline import FastAPIOffline
 from starlette.routing import Mount
 
 from api import figures, health
@@ -76,15 +77,21 @@ def create_app_with(settings: Settings) -> FastAPI:
             queue.close()
             storage.close()
 
-    app = FastAPI(
-        title="Ray History Server", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None, telemetry=_TELEMETRY
+    # `/docs` without other servers' files: machines without a way out have it, too.
+    app = FastAPIOffline(
+        title="Ray History Server",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        static_url="/docs-files",
+        telemetry=_TELEMETRY,
     )
     app.state.settings, app.state.draining = settings, draining
     routes = DashboardRoutes(module.routes for module in _DASHBOARD)
     dashboard = Dashboard(routes, app.state, settings.api)
     # First, as most requests are for it: routes are tried in order.
-    app.router.routes.append(
-        Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
+    app.router.routes.insert(
+        0, Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
     )
     app.include_router(health.router)
     app.include_router(figures.router)

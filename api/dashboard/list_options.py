@@ -14,6 +14,7 @@ from shared.snapshots.filters import BadFilter, Filter, make_filter, to_bool
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
+ALL = "all"
 # The hex digits of the ids that live decodes before it filters by them.
 _HEX = re.compile("[0-9a-fA-F]*")
 _ID_DIGITS: Mapping[str, int] = {"job_id": 8, "actor_id": 32, "task_id": 48}
@@ -24,9 +25,9 @@ _ID_BYTES: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """`source` filters count towards `total` at some resources, as live applies them before the others."""
+    """`limit`: None for all rows, an option of ours. `source` filters count towards `total` at some resources, as live applies them first."""
 
-    limit: int
+    limit: int | None
     detail: bool
     exclude_driver: bool
     source: tuple[Filter, ...]
@@ -35,20 +36,26 @@ class ListOptions:
 
 def list_options(resource: Resource, query: QueryParams) -> ListOptions:
     """Raises BadFilter."""
-    limit = _int("limit", query.get("limit", str(DEFAULT_LIMIT)))
-    if limit > MAX_LIMIT:
-        raise BadFilter(
-            f"Given limit {limit} exceeds the supported limit {MAX_LIMIT}. Use a lower limit, or set the "
-            "`RAY_MAX_LIMIT_FROM_API_SERVER` environment variable to a larger value."
-        )
-    if limit < 0:
-        raise BadFilter(f"limit={limit} is less than nothing")
+    limit = _limit(query.get("limit", str(DEFAULT_LIMIT)))
     _int("timeout", query.get("timeout", "30"))
     given = given_filters(query)
     detail = to_bool(query.get("detail", "false"))
     exclude_driver = to_bool(query.get("exclude_driver", "true"))
     source, others = split_filters(resource, given)
     return ListOptions(limit, detail, exclude_driver, source, others)
+
+
+def _limit(text: str) -> int | None:
+    if text == ALL:
+        return None
+    limit = _int("limit", text)
+    if limit > MAX_LIMIT:
+        raise BadFilter(
+            f"Given limit {limit} exceeds the supported limit {MAX_LIMIT}. Use a lower limit, or limit={ALL} to have every row."
+        )
+    if limit < 0:
+        raise BadFilter(f"limit={limit} is less than nothing")
+    return limit
 
 
 def given_filters(query: QueryParams) -> list[tuple[str, str, str]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
-from api.dashboard.list_options import ListOptions, list_options
+from api.dashboard.list_options import ALL, ListOptions, list_options
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
 from api.dashboard.stored import stored_page
@@ -73,6 +73,8 @@ async def list_cluster_events(request: Request, scope: DashboardScope) -> Respon
 
 
 async def _list(resource: Resource, request: Request, scope: DashboardScope) -> Response:
+    if request.method == "HEAD" and request.query_params.get("limit") == ALL:
+        return answers.json_bytes(b"")
     try:
         return await _answer(resource, list_options(resource, request.query_params), scope)
     except BadFilter as exc:
@@ -88,12 +90,29 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
     source = options.source
     if resource is TASKS and options.exclude_driver:
         source = (NOT_DRIVER, *source)
-    page = await scope.snapshot.table(resource.name).select(
-        options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser
-    )
+    table = scope.snapshot.table(resource.name)
+    if options.limit is None:
+        found = table.stream(options.filters, source=source, detail=options.detail, browser=scope.browser)
+        return StreamingResponse(_whole_list(resource, found, meta), media_type="application/json")
+    page = await table.select(options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser)
     total = page.total if resource is TASKS else meta.tables[resource.name].rows
     after_source = page.total if resource in (TASKS, NODES) else total
     return answers.json_pieces(list_body(page, total, meta, warned(meta, resource.name), after_source=after_source))
+
+
+async def _whole_list(resource: Resource, found: AsyncIterator[Page], meta: Meta) -> AsyncIterator[bytes]:
+    """The same answer in the order in which it is known: rows first, then how many they are."""
+    yield b'{"result":true,"msg":"","data":{"result":{"result":['
+    total = matched = 0
+    async for page in found:
+        total += page.total
+        if page.rows:
+            yield b"".join(pieces(b"," if matched else b"", page.rows, b""))
+        matched += page.num_filtered
+    rows = total if resource is TASKS else meta.tables[resource.name].rows
+    counted = {"total": rows, "num_after_truncation": total if resource in (TASKS, NODES) else rows, "num_filtered": matched}
+    rest = counted | {"partial_failure_warning": partial_failure(meta), "warnings": warned(meta, resource.name)}
+    yield b"]," + _encode(rest)[1:] + b"}}"
 
 
 def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None, *, after_source: int | None = None) -> list[bytes]:

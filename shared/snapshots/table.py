@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ Mask = NDArray[np.bool_]
 Places = NDArray[np.intp]
 _Columns = dict[tuple[int, str], LoadedColumn]
 _HASH_ID = 48
+# Rows of one step of a whole list.
+_STREAMED = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,25 @@ class TableReader:
             if known and not left:
                 break
         return Page(*(known or (total, matched)), await rows.read(chosen, detail=detail, browser=browser))
+
+    async def stream(
+        self, filters: Sequence[Filter] = (), *, detail: bool, browser: bool = False, source: Sequence[Filter] = ()
+    ) -> AsyncIterator[Page]:
+        """Every row that passes, in id order, some thousand at a time, whatever the table's size. Each page counts its own rows."""
+        index = await self.index()
+        rows = RowReader(self._snapshot, index)
+        within, source = await self._within(index, rows, source)
+        for number, places in within:
+            columns = await self._columns([number], [*_coded(index, self._id, (*source, *filters)), *rows.needed])
+            before = await self._mask(index, rows, columns, number, places, source)
+            after = _both(before, await self._mask(index, rows, columns, number, places, filters))
+            every = index.parts[number].rows if places is None else places.size
+            yield Page(every if before is None else int(np.count_nonzero(before)), 0, [])
+            passing = np.arange(every) if after is None else np.flatnonzero(after)
+            for start in range(0, passing.size, _STREAMED):
+                chosen = passing[start : start + _STREAMED]
+                found = await rows.read([(number, chosen if places is None else places[chosen])], detail=detail, browser=browser)
+                yield Page(0, chosen.size, found)
 
     async def rows_where(self, column: str, value: str, *, detail: bool = True, limit: int = 10_000) -> list[bytes]:
         """Rows whose column equals the text."""

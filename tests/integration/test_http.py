@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from threading import Thread
 from typing import Any
 
@@ -174,6 +175,16 @@ def test_events_of_what_is_not_being_loaded_end_at_once(running: Running, bucket
     answer = running.api.get(f"/sessions/{ref}/events")
     assert answer.text.count("event: status") == 1
     assert '"state":"absent"' in answer.text
+
+
+def test_the_api_is_documented_without_other_servers(running: Running) -> None:
+    page = running.api.get("/docs")
+    assert page.status_code == 200
+    named = [name for name in re.findall(r'(?:src|href)="([^"]+)"', page.text) if not name.startswith("data:")]
+    assert named
+    for name in named:
+        assert running.api.get(name).status_code == 200, name
+    assert "/enter_cluster/{namespace}/{kind}/{name}" in running.api.get("/openapi.json").json()["paths"]
 
 
 def test_health(running: Running) -> None:

@@ -223,6 +223,15 @@ async def test_summary_of_actors(client: httpx.AsyncClient) -> None:
     assert (filtered["total"], filtered["num_filtered"]) == (2, 1)
 
 
+async def test_a_whole_list_is_the_same_answer(client: httpx.AsyncClient) -> None:
+    for query in ("detail=1", "filter_keys=state&filter_predicates=%3D&filter_values=alive"):
+        whole = (await client.get(f"/api/v0/actors?limit=all&{query}")).json()
+        assert whole == (await client.get(f"/api/v0/actors?limit=10000&{query}")).json()
+    beyond = await client.get("/api/v0/actors?limit=10001")
+    assert beyond.status_code == 400
+    assert beyond.json()["msg"].endswith("or limit=all to have every row.")
+
+
 async def test_a_row_without_a_value_passes_no_filter_on_it(client: httpx.AsyncClient) -> None:
     query = "?filter_keys=node_id&filter_predicates=!%3D&filter_values=x"
     result = (await client.get(f"/api/v0/actors{query}")).json()["data"]["result"]

@@ -116,6 +116,14 @@ def _select(snapshot: MemorySnapshot, resource: Resource, given_filters: list[Gi
     return asyncio.run(snapshot.table(resource.name).select(made[0], source=made[1], **{"limit": 10_000, "detail": False, **options}))
 
 
+def _stream(snapshot: MemorySnapshot, given_filters: list[Given], source: list[Given], *, detail: bool) -> list[Page]:
+    async def collected() -> list[Page]:
+        made = [[make_filter(TASKS, *one) for one in chosen] for chosen in (given_filters, source)]
+        return [page async for page in snapshot.table("tasks").stream(made[0], source=made[1], detail=detail)]
+
+    return asyncio.run(collected())
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     rows=st.lists(_rows, max_size=40),
@@ -138,6 +146,10 @@ def test_select_is_filter_sort_and_cut(
     within = _expected(rows, source)
     expected = _expected(within, filters)
     assert (page.total, page.num_filtered) == (len(within), len(expected))
+    streamed = _stream(_snapshot(parts), filters, source, detail=detail)
+    assert (sum(one.total for one in streamed), sum(one.num_filtered for one in streamed)) == (len(within), len(expected))
+    every = _select(_snapshot(parts), TASKS, filters, source, detail=detail)
+    assert [row for one in streamed for row in one.rows] == list(every.rows)
     assert [(found["task_id"], found["attempt_number"]) for found in map(json.loads, page.rows)] == [
         (row["task_id"], row["attempt_number"]) for row in expected[:limit]
     ]
