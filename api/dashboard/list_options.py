@@ -25,7 +25,7 @@ _ID_BYTES: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """`limit`: None for all rows, an option of ours. `source` filters count towards `total` at some resources, as live applies them first."""
+    """`limit`: None for all rows, our own option. `source` filters count towards `total` at some resources, as live applies them first."""
 
     limit: int | None
     detail: bool
