@@ -118,7 +118,7 @@ class Judge:
 
 
 class Visitor:
-    """One client of every API process, in turn. An API process that is gone is no answer."""
+    """One client of every API process that runs, in turn, as behind a load balancer. One that is killed meanwhile is no answer."""
 
     def __init__(self, stack: Stack, judge: Judge) -> None:
         self._stack = stack
@@ -165,9 +165,11 @@ class Visitor:
 
     def _ask(self, method: str, path: str) -> httpx.Response | None:
         self._turn += 1
-        api = self._stack.apis[self._turn % len(self._stack.apis)].api
+        alive = [process.api for process in self._stack.apis if process.api and process.child.runs()]
+        if not alive:
+            return None
         try:
-            return self._client.request(method, f"{api.url if api else ''}{path}")
+            return self._client.request(method, alive[self._turn % len(alive)].url + path)
         except httpx.TransportError:
             return None
 
