@@ -24,6 +24,8 @@ _BAR, _LONGER = 10.0, 20.0
 _QUIET = 3.0
 _PROBES = 8
 _SHOWN = 6
+# An orphan may end what it does.
+_ORPHANED = 25.0
 
 
 @dataclass
@@ -159,10 +161,10 @@ class Soak:
         unused = self._probe()
         outcome.problems += unused
         outcome.reusable = not unused
-        for orphan in scene.orphans:
-            if orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
-                outcome.problems.append(f"process {orphan.pid} outlives its killed parent")
-                orphan.kill()
+        _, left = psutil.wait_procs(scene.orphans, timeout=_ORPHANED)
+        for orphan in left:
+            outcome.problems.append(f"process {orphan.pid} outlives its killed parent")
+            orphan.kill()
 
     def _probe(self) -> list[str]:
         """Sessions that nobody has seen yet, until every worker that lives has done something."""
