@@ -35,6 +35,7 @@ from shared.snapshots.cache import BlockCache
 from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
+from shared.store.keys import Keyspace
 
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
 # Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
@@ -62,7 +63,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         queue = LoadQueue(make_celery(settings))
         live = LiveSessions(*open_live(settings.live), settings.live)
         await live.start()
-        app.state.storage, app.state.redis = storage, redis
+        app.state.storage, app.state.redis, app.state.keyspace = storage, redis, Keyspace.of(settings)
         app.state.cache = BlockCache(settings.api.block_cache)
         app.state.sessions = Sessions(Catalogue(storage, settings.storage.catalogue_max_age), redis, queue, live, settings, draining)
         # What was imported and set up stays for good: going through it whenever cycles are collected would hold requests up for 60 ms.

@@ -27,7 +27,7 @@ async def metrics_page(request: Request) -> Response:
     figures: Figures | None = None
     try:
         with anyio.fail_after(_LOOK_SECONDS):
-            figures = await read_figures(state.redis)
+            figures = await read_figures(state.redis, state.keyspace)
     except (StoreUnavailable, TimeoutError):
         pass
     looked_up = [(metric.name, metric.meaning, value) for metric, value in _values(figures, state.sessions, state.settings)]

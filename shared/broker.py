@@ -14,7 +14,7 @@ from shared.errors import SettingsError
 from shared.settings import RedisSettings
 from shared.store.address import RedisAddress, is_redis, without_secrets
 from shared.store.start_check import check_redis
-from shared.task_names import BROKER_PREFIX
+from shared.task_names import broker_prefix
 
 _VARIABLE = "RAY_HISTORY_BROKER_URL"
 
@@ -58,7 +58,7 @@ def broker_of(settings: RedisSettings, visibility_timeout: int) -> Broker:
         "socket_connect_timeout": settings.redis_timeout,
         "socket_keepalive": True,
         "client_name": "ray-history-queue",
-        "global_keyprefix": BROKER_PREFIX,
+        "global_keyprefix": broker_prefix(settings.redis_prefix),
         # In turns, so that neither queue starves.
         "queue_order_strategy": "round_robin",
     }

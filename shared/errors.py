@@ -83,6 +83,19 @@ class SnapshotGone(HistoryError):
     retryable = True
 
 
+class SnapshotDamaged(SnapshotGone):
+    """A published snapshot lacks a part that its index names."""
+
+    code = "snapshot_damaged"
+
+
+class RecordMissing(HistoryError):
+    """A step of a load did not find what an earlier step had written."""
+
+    code = "record_missing"
+    retryable = True
+
+
 class SnapshotTooLarge(HistoryError):
     """The session's snapshot does not fit the byte budget."""
 

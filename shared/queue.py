@@ -12,7 +12,8 @@ from shared.broker import broker_of
 from shared.errors import StoreUnavailable
 from shared.sessions import Session
 from shared.settings import Settings
-from shared.task_names import LOAD_SESSION, LOADS_QUEUE, QUEUES, STEPS, STEPS_QUEUE
+from shared.store.keys import Keyspace
+from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD, loads_queue, steps_queue
 
 # A worker that vanished gives its tasks back after this much more than the longest task.
 _VISIBILITY_MARGIN = 300
@@ -20,23 +21,25 @@ _SOFT_LIMIT_MARGIN = 30
 
 
 def make_celery(settings: Settings) -> Celery:
-    """The app without tasks. Raises SettingsError for a broker that Celery does not speak."""
+    """The app without tasks. Raises SettingsError for a broker that Celery does not speak.
+
+    There is no result backend: what is done stands in the store.
+    """
     load = settings.load
     visibility = int(load.load_time_limit) + _VISIBILITY_MARGIN
+    keyspace = Keyspace.of(settings)
+    loads, steps = loads_queue(keyspace), steps_queue(keyspace)
     broker = broker_of(settings.redis, visibility)
-    app = Celery("ray-history", broker=broker.url, backend=broker.url if broker.redis else None, set_as_current=False)
+    app = Celery("ray-history", broker=broker.url, set_as_current=False)
     app.conf.update(
-        task_default_queue=LOADS_QUEUE,
-        task_queues=[Queue(name) for name in QUEUES],
-        task_routes={name: {"queue": STEPS_QUEUE} for name in STEPS},
+        task_default_queue=loads,
+        task_queues=[Queue(loads), Queue(steps)],
+        task_routes={WORK_ON_LOAD: {"queue": steps}},
         task_serializer="json",
-        result_serializer="json",
         accept_content=["json"],
         timezone="UTC",
         broker_use_ssl=broker.tls,
-        redis_backend_use_ssl=broker.tls,
         broker_transport_options=broker.options,
-        result_backend_transport_options=broker.options,
         visibility_timeout=visibility,
         broker_connection_retry_on_startup=True,
         # However long the broker is away.
@@ -49,7 +52,6 @@ def make_celery(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=True,
         task_soft_time_limit=max(1.0, load.load_time_limit - _SOFT_LIMIT_MARGIN),
         task_time_limit=load.load_time_limit,
-        result_expires=3600,
         # What Flower and the metrics show.
         task_track_started=True,
         task_send_sent_event=True,
@@ -61,20 +63,31 @@ def make_celery(settings: Settings) -> Celery:
 
 
 class LoadQueue:
-    """The API's end of the queue."""
+    """Sends messages. Each blocks for one round trip, and raises StoreUnavailable. What is said twice does no harm."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def send(self, session: Session, generation: str) -> None:
-        """Enqueue the load that a claim is for. Blocks for one round trip. Raises StoreUnavailable."""
+    def send_load(self, session: Session, generation: str) -> None:
+        """The session wants loading, under this claim."""
+        self._send(LOAD_SESSION, session, generation=generation)
+
+    def send_check(self, session: Session, snapshot: str) -> None:
+        """Does the bucket hold more of this loaded session?"""
+        self._send(CHECK_SESSION, session, snapshot=snapshot)
+
+    def send_hands(self, session: Session, generation: str, attempt: int, hands: int) -> None:
+        """So many workers may take a step of this load."""
+        for _ in range(hands):
+            self._send(WORK_ON_LOAD, session, generation=generation, attempt=attempt)
+
+    def _send(self, task: str, session: Session, **about: str | int) -> None:
         try:
             self._app.send_task(
-                LOAD_SESSION,
-                kwargs={"session": session.to_dict(), "generation": generation},
-                task_id=f"{session.key}@{generation}",
+                task,
+                kwargs={"session": session.to_dict(), **about},
                 argsrepr="()",
-                kwargsrepr=json.dumps({"session": session.key, "generation": generation}),
+                kwargsrepr=json.dumps({"session": session.key, **about}),
                 ignore_result=True,
                 retry=False,
             )

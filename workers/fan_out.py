@@ -1,14 +1,13 @@
-"""The steps of a large load, each a task of its own: parse parts -> everything but tasks -> merge ranges -> summaries -> publish.
+"""The steps of a large load: parse parts, then everything but tasks, then merge ranges, then lineage, then publish.
 
-What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the claim. Its fields:
-`files:{part}`, `stored`; `l:{range}:{part}:{chunk}` task records; `e:{part}` other events; `s:{part}` skipped; `ends`, `entities`;
-`m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
+What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the load. Its fields:
+`files:{part}`, `stored`; `l:{range}:{part}:{chunk}` task records; `e:{part}` other events; `s:{part}` what a part says of these; `ends`,
+`entities`; `m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +17,26 @@ from shared.ray.function_summary import CountKey
 from shared.settings import LoadSettings
 from shared.snapshots.format import PartIndex, compress_passing, decompress
 from shared.storage.port import ObjectInfo, Storage
+from shared.store.protocol.ledger import Step
 from workers.bad_data import Skipped
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles
 from workers.load import LINEAGE_TASKS, finish, merge_all_entities, merge_one_range
-from workers.load_run import LoadRun
+from workers.load_run import Listing, LoadRun
 from workers.parse_files import parse
 from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields
-from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
 
 # What a task attempt takes in event files, and how much gzip makes of them: measured on recorded sessions.
 _BYTES_PER_ATTEMPT = 4_800
 _GZ_RATIO = 12
-# Jobs are shared out among so many tasks.
-SUMMARISERS = 4
+# Jobs are shared out among so many steps.
+LINEAGE_STEPS = 4
 # A range's share of this many parts comes in one round trip.
 _PARTS_AT_ONCE = 16
+
+PARSE, ENTITIES, MERGE, LINEAGE, PUBLISH = "parse", "entities", "merge", "lineage", "publish"
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -49,8 +50,16 @@ class Plan:
     ranges: int
 
     @property
-    def parts(self) -> int:
-        return len(self.by_part)
+    def phases(self) -> list[tuple[str, int]]:
+        """How many steps of each phase: a phase begins when the one before it is done."""
+        return [(PARSE, len(self.by_part)), (ENTITIES, 1), (MERGE, self.ranges), (LINEAGE, LINEAGE_STEPS), (PUBLISH, 1)]
+
+
+class _Planned(msgspec.Struct, array_like=True):
+    parts: int
+    ranges: int
+    listing: str
+    taken_at: int
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -60,9 +69,9 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 class _Parsed(msgspec.Struct, array_like=True):
-    """What a parsed part says: in how many chunks its records are, and what was left out."""
+    """What a parsed part says: which ranges each chunk of its records has, and what was left out."""
 
-    chunks: int
+    chunks: list[list[int]]
     skipped: list[tuple[str, int]]
     samples: list[tuple[str, str, str]]
 
@@ -99,18 +108,19 @@ def plan(files: SessionFiles, settings: LoadSettings) -> Plan | None:
 def keep_plan(run: LoadRun, cut: Plan) -> None:
     run.keep(
         {f"files:{number}": compress_passing(_pack(files)) for number, files in enumerate(cut.by_part)}
+        | {"plan": compress_passing(_pack(_Planned(len(cut.by_part), cut.ranges, run.listing.digest, run.listing.taken_at)))}
         | {"stored": compress_passing(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs)))}
     )
 
 
 def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001 - one signature for all steps
     files = _kept(run, f"files:{number}", list[ObjectInfo])
-    chunks = 0
+    chunks: list[list[int]] = []
 
     def hand_on(records: list[bytes]) -> None:
-        nonlocal chunks
-        run.keep({f"l:{at}:{number}:{chunks}": compress_passing(of_range) for at, of_range in enumerate(records) if of_range})
-        chunks += 1
+        held = [at for at, of_range in enumerate(records) if of_range]
+        run.keep({f"l:{at}:{number}:{len(chunks)}": compress_passing(records[at]) for at in held})
+        chunks.append(held)
 
     parsed = parse(run, storage, files, Ranges.in_total(ranges), hand_on)
     report = _Parsed(chunks, list(parsed.skipped.counts.items()), parsed.skipped.samples)
@@ -124,39 +134,34 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
     files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs)
     skipped = Skipped()
     entities = merge_all_entities(run, storage, files, events, skipped)
-    report = _Parsed(0, list(skipped.counts.items()), skipped.samples)
+    report = _Parsed([], list(skipped.counts.items()), skipped.samples)
     run.keep({"s:entities": compress_passing(_pack(report))})
-    ends = with_log_starts(entities.ends, (chunk for at in range(ranges) for chunk in _records(run, parts, at)))
-    run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(ends))})
+    run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(entities.ends))})
 
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
-    merged = merge_one_range(run, number, list(_records(run, parts, number)), _kept(run, "ends", TaskEnds))
+    names = [
+        f"l:{number}:{part}:{chunk}"
+        for part in range(parts)
+        for chunk, held in enumerate(_kept(run, f"s:{part}", _Parsed).chunks)
+        if number in held
+    ]
+    chunks = [data for at in range(0, len(names), _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE])]
+    merged = merge_one_range(run, number, map(decompress, chunks), _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
     left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()})
     lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
     run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
-    run.forget(_record_names(run, parts, number))
+    run.forget(names)
 
 
-def _record_names(run: LoadRun, parts: int, number: int) -> list[str]:
-    return [f"l:{number}:{part}:{chunk}" for part in range(parts) for chunk in range(_kept(run, f"s:{part}", _Parsed).chunks)]
-
-
-def _records(run: LoadRun, parts: int, number: int) -> Iterator[bytes]:
-    """One range's share of every part."""
-    names = _record_names(run, parts, number)
-    for at in range(0, len(names), _PARTS_AT_ONCE):
-        yield from map(decompress, run.kept(names[at : at + _PARTS_AT_ONCE]))
-
-
-def summarise(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
-    """Lineage of every SUMMARISERS-th job, if it is small enough, one at a time."""
-    counts = _counts(run, ranges)
+def lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+    """Of every LINEAGE_STEPS-th job, if it is small enough, one at a time."""
+    merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
     actors = lineage_actors(_kept(run, "entities", Entities))
-    for at, (job, of_job) in enumerate(counts.items()):
-        if at % SUMMARISERS == number and of_job.total() <= LINEAGE_TASKS:
-            found = run.kept([f"n:{at_range}:{job}" for at_range in range(ranges)])
+    for at, (job, of_job) in enumerate(_counts(merged).items()):
+        if at % LINEAGE_STEPS == number and of_job.total() <= LINEAGE_TASKS:
+            found = run.kept([f"n:{at_range}:{job}" for at_range, left in enumerate(merged) if job in left.counts])
             tasks = [task for data in found for task in decode_lineage(decompress(data))]
             run.put(lineage_fields(job, tasks, actors))
 
@@ -168,14 +173,14 @@ def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int
         report = _kept(run, f"s:{name}", _Parsed)
         skipped.add(Skipped(report.skipped, report.samples))
     merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
-    finish(run, _kept(run, "entities", Entities), [left.index for left in merged], _counts(run, ranges), skipped)
+    finish(run, _kept(run, "entities", Entities), [left.index for left in merged], _counts(merged), skipped)
 
 
-def _counts(run: LoadRun, ranges: int) -> dict[str, Counter[CountKey]]:
+def _counts(merged: list[_Merged]) -> dict[str, Counter[CountKey]]:
     """Attempts by job, and by name, type and state, over all ranges."""
     counts: dict[str, Counter[CountKey]] = {}
-    for at in range(ranges):
-        for job, of_job in _kept(run, f"m:{at}", _Merged).counts.items():
+    for left in merged:
+        for job, of_job in left.counts.items():
             known = counts.setdefault(job, Counter())
             for key, count in of_job:
                 known[key] += count
@@ -185,3 +190,13 @@ def _counts(run: LoadRun, ranges: int) -> dict[str, Counter[CountKey]]:
 def _kept(run: LoadRun, name: str, type_: Any) -> Any:
     (data,) = run.kept([name])
     return msgspec.msgpack.decode(decompress(data), type=type_)
+
+
+_STEPS = {PARSE: parse_part, ENTITIES: merge_entities, MERGE: merge_range, LINEAGE: lineage, PUBLISH: publish}
+
+
+def do_step(run: LoadRun, storage: Storage, step: Step) -> None:
+    """Raises RecordMissing when something that an earlier step wrote is not there."""
+    planned = _kept(run, "plan", _Planned)
+    run.listing = Listing(planned.listing, planned.taken_at)
+    _STEPS[step.phase](run, storage, planned.parts, planned.ranges, step.number)

@@ -1,223 +1,268 @@
-"""A worker's hold on its claim: renewed while it works, with progress and losses recorded, and everything written under its generation."""
+"""A worker's part of a load: one attempt, or one step of a large one. Held by a lease that a thread renews; all it writes is fenced."""
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Literal, Self
 
 import structlog
 
-from shared.errors import StaleGeneration, StorageUnavailable, StoreUnavailable
-from shared.metrics import LOAD_SECONDS, LOADS, SNAPSHOT_WRITTEN, count_failed
+from shared.errors import RecordMissing, StaleGeneration, StorageUnavailable, StoreUnavailable
+from shared.metrics import LOAD_SECONDS, LOADS, LOST_FILES, PHASE_SECONDS, SNAPSHOT_WRITTEN, count_failed, count_progress
 from shared.sessions import Session
 from shared.settings import LoadSettings
 from shared.snapshots.format import Warned
-from shared.store import keys
-from shared.store.claims import WorkerClaims, seconds_since_claim
-from shared.store.client import SyncRedis, redis_errors
-from shared.store.eviction import Budget
-from workers.progress import Progress
+from shared.store.client import SyncRedis
+from shared.store.keys import Keyspace
+from shared.store.load_report import LoadReport, field_of, merge, read_reports
+from shared.store.protocol.attempts import Attempts, Begun, Holder
+from shared.store.protocol.budget import Budget
+from shared.store.protocol.ledger import Ledger, Step
+from shared.store.protocol.visits import new_token
 
 log = structlog.get_logger()
 
 _WRITE_BYTES = 4 << 20
-_HANDED_OVER = "handed_over"
+_REPORT_EVERY = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the bucket held of a session, and when it was looked at (ms since the epoch)."""
+
+    digest: str
+    taken_at: int
 
 
 class LoadRun:
-    """One task's part of a load. Inside `with`, the claim is renewed by a thread; `check` raises StaleGeneration once it is lost."""
+    """Begun by `begin` (an attempt) or `take_step` (a step of one). Inside `with` it is held; `check` raises StaleGeneration if not.
 
-    def __init__(self, session: Session, generation: str, redis: SyncRedis, settings: LoadSettings) -> None:
+    Every method may raise StoreUnavailable.
+    """
+
+    def __init__(self, session: Session, generation: str, redis: SyncRedis, keyspace: Keyspace, settings: LoadSettings) -> None:
         self.session = session
         self.generation = generation
-        self._redis = redis
         self.settings = settings
-        self._ttl_ms = round(settings.queue_lease * 1000)
-        self._claims = WorkerClaims(redis, settings)
-        self._budget = Budget(redis, self._claims, settings)
-        self._progress = Progress(redis, session, generation, self._ttl_ms)
-        self._work = keys.work(session.key, generation)
-        self._step = ""
+        keys = keyspace.session(session.key)
+        self.listing = Listing("", 0)
+        self._keys = keys
+        self._attempts = Attempts(redis, keys, settings)
+        self._ledger = Ledger(redis, keys, settings)
+        self._budget = Budget(redis, keyspace, settings)
+        self._holder = Holder(f"{generation}.0", new_token())
+        self._report = LoadReport()
+        self._phase = ""
+        self._phase_began = self._reported = 0.0
+        self._written = 0
         self._forgotten: list[str] = []
+        self._lock = threading.Lock()
         self._lost = threading.Event()
         self._done = threading.Event()
-        self._ended = False
-        self._renewer = threading.Thread(target=self._renew, name="claim-renewal", daemon=True)
+        self._renewer = threading.Thread(target=self._keep_renewing, name="lease-renewal", daemon=True)
 
-    def start(self, *, again: bool = False) -> int:
-        """Begin the load: the number of this attempt. Whatever an earlier attempt under this generation left is dropped.
+    def begin(self, *, redelivered: bool) -> tuple[Begun, int]:
+        """What is to be done for this load, and the attempt's number. What an earlier attempt wrote is dropped.
 
-        `again`: the queue says that this very task was begun before. Raises StaleGeneration when the claim is another's by now,
-        or the load goes on elsewhere.
+        `redelivered`: the queue says that this very message was begun before, and not ended.
         """
-        attempt = self._claims.start(self.session.key, self.generation, again=again)
-        if not attempt:
-            raise self._stale()
-        self._budget.forget(self.session.key, self.generation)
-        return attempt
+        begun, attempt = self._attempts.begin(self.generation, self._holder.token, redelivered=redelivered)
+        self._holder = Holder(f"{self.generation}.{attempt}", self._holder.token)
+        return begun, attempt
 
-    def begin_step(self, step: str) -> int | None:
-        """How often a step of this load was begun, this time included; None if it is done. What earlier tries counted is taken back."""
-        self._step = step
-        with redis_errors():
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.hexists(self._work, f"done:{step}")
-            pipe.hincrby(self._work, f"try:{step}", 1)
-            pipe.hget(self._work, f"size:{step}")
-            pipe.hdel(self._work, f"size:{step}")
-            pipe.pexpire(self._work, self._ttl_ms)
-            done, tries, size, *_ = pipe.execute()
-        if done:
-            return None
-        if size:
-            self._budget.give_back(self.session.key, self.generation, int(size))
-        self._progress.begin_step(step)
-        return int(tries)
+    @property
+    def snapshot(self) -> str:
+        """The id of what it writes."""
+        return self._holder.snapshot
+
+    @property
+    def step(self) -> str:
+        return self._holder.step
+
+    def plan(self, phases: list[tuple[str, int]]) -> None:
+        """The rest of this load is steps: how many of each phase."""
+        self._flush()
+        if not self._ledger.plan(self._holder.snapshot, self._holder.token, phases):
+            raise self._stale()
+
+    def take_step(self, attempt: int) -> Step | Literal["busy", "over"]:
+        """A step of that attempt, to be done inside `with` and ended by `complete_step`."""
+        snapshot = f"{self.generation}.{attempt}"
+        step = self._ledger.take_step(snapshot, self._holder.token)
+        if isinstance(step, Step):
+            self._holder = Holder(snapshot, self._holder.token, step.name)
+        return step
+
+    def complete_step(self) -> int:
+        """How many steps may be taken now that could not before."""
+        self._end_phase()
+        opened = self._ledger.complete_step(self._holder, self._report.to_json())
+        if opened is None:
+            raise self._stale()
+        if self._forgotten:
+            self._attempts.forget_intermediate(self._holder.snapshot, self._forgotten)
+        return opened
 
     def __enter__(self) -> Self:
-        self._extend(self.settings.lease)
-        self.check()
         self._renewer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._done.set()
         self._renewer.join()
-        self._progress.end_phase()
-        if kind is None and not self._ended and not self._lost.is_set():
-            self._progress.flush()
 
     def check(self) -> None:
-        """Raises StaleGeneration once another load, or an eviction, has taken the claim."""
+        """Raises StaleGeneration once the load goes on elsewhere, or was dropped."""
         if self._lost.is_set():
             raise self._stale()
 
-    def hand_over(self) -> None:
-        """The rest of this load waits in the queue: the claim must outlast the wait. This task, should it run again, does nothing more."""
-        self._progress.flush()
-        self._extend(self.settings.queue_lease)
-        self.check()
-        with redis_errors():
-            pipe = self._redis.pipeline(transaction=True)
-            if self._forgotten:
-                pipe.hdel(self._work, *self._forgotten)
-            pipe.hset(self._work, f"done:{self._step}" if self._step else _HANDED_OVER, 1)
-            pipe.pexpire(self._work, self._ttl_ms)
-            pipe.execute()
-
     def progress(self, phase: str = "", **counts: int) -> None:
         """Add to the counters of the load status."""
-        self._progress.add(phase, counts)
+        count_progress(counts)
+        if phase:
+            self._end_phase()
+        with self._lock:
+            self._phase = phase or self._phase
+            self._report.add(counts)
+        if phase or time.monotonic() - self._reported > _REPORT_EVERY:
+            self._flush()
 
     def loss(self, file: str, code: str, message: str) -> None:
         """Record a file that could not be read, by its key below the storage root."""
-        self._progress.lose(file, code, message)
+        log.warning("event file lost", file=file, code=code, error=message)
+        with self._lock:
+            new = self._report.lose(file, code, message)
+        if new:
+            LOST_FILES.labels(code).inc()
 
-    def report(self, **fields: str) -> None:
-        """Say something of the load as a whole in its status; said again, it replaces what was said."""
-        self._progress.report(fields)
+    def report(self, **said: str) -> None:
+        """Say something of the load in its status; said again, it replaces what was said."""
+        with self._lock:
+            self._report.said |= said
 
     def warn(self, warned: Iterable[Warned]) -> None:
         """Say in the load status what this session's snapshot lacks though nothing was lost."""
-        self._progress.warn(warned)
+        self.report(warnings=json.dumps([(one.code, one.message) for one in warned]))
 
     @property
     def event_files(self) -> int:
         """How many there are, by what any part of this load counted."""
-        return self._progress.counted("files_total")
+        return self._whole_report().counts.get("files_total", 0)
 
     def losses(self) -> tuple[list[tuple[str, str, str]], int]:
-        """(file, code, message) of what was lost by any part of this load, and how many there were."""
-        return self._progress.losses()
+        """(file, code, message) of what was lost by any step of this load, and how many there were."""
+        whole = self._whole_report()
+        return [(file, *loss) for file, loss in sorted(whole.losses.items())], whole.loss_count
 
     def put(self, fields: Mapping[str, bytes]) -> None:
         """Write fields of the snapshot. Raises SnapshotTooLarge or NoRoom before anything is written that does not fit."""
-        self.check()
-        if fields:
-            size = sum(len(name) + len(data) for name, data in fields.items())
-            self._budget.add(self.session.key, self.generation, size)
-            SNAPSHOT_WRITTEN.inc(size)
-            if self._step:
-                with redis_errors():
-                    pipe = self._redis.pipeline(transaction=True)
-                    pipe.hincrby(self._work, f"size:{self._step}", size)
-                    pipe.pexpire(self._work, self._ttl_ms)
-                    pipe.execute()
-            self._write(keys.snapshot(self.session.key, self.generation), fields)
+        size = sum(len(name) + len(data) for name, data in fields.items())
+        if not size:
+            return
+        self._budget.make_room(self._keys, self._holder.snapshot, size)
+        for batch in _batches(fields):
+            self._written += sum(len(name) + len(data) for name, data in batch.items())
+            if not self._attempts.write_snapshot(self._holder, batch, self._written):
+                raise self._stale()
+        SNAPSHOT_WRITTEN.inc(size)
 
     def keep(self, fields: Mapping[str, bytes]) -> None:
-        """Write intermediate records of a parallel load, which live as long as the claim."""
-        self.check()
-        self._write(self._work, fields)
+        """Write intermediate records, for later steps of this load."""
+        for batch in _batches(fields):
+            if not self._attempts.write_intermediate(self._holder, batch):
+                raise self._stale()
 
     def kept(self, names: Iterable[str]) -> list[bytes]:
-        """Intermediate records that are there, in order. Raises StaleGeneration when they went with the claim."""
-        with redis_errors():
-            found = cast("list[bytes | None]", self._redis.hmget(self._work, list(names)))
-        self.check()
-        return [value for value in found if value is not None]
+        """Intermediate records, in order. Raises RecordMissing for one that is not there, StaleGeneration when they went with the load."""
+        wanted = list(names)
+        found = self._attempts.read_intermediate(self._holder.snapshot, wanted)
+        present = [value for value in found if value is not None]
+        if len(present) < len(wanted):
+            if not self._attempts.renew(self._holder):
+                raise self._stale()
+            missing = wanted[found.index(None)]
+            raise RecordMissing(f"what an earlier step wrote as {missing} is not in Redis any more")
+        return present
 
     def forget(self, names: Iterable[str]) -> None:
         """Drop intermediate records that nobody needs any more, once this step is done: it may have to be done again."""
         self._forgotten += names
 
     def publish(self) -> None:
-        """Flip the loaded marker to this generation. Raises StaleGeneration, and StorageUnavailable if no event file could be read:
-        an outage is no empty session.
+        """Flip the loaded marker to this attempt's snapshot, which is of `listing`.
+
+        Raises StaleGeneration, and StorageUnavailable if no event file could be read: an outage is no empty session.
         """
-        self._progress.flush()
-        losses, count = self._progress.losses()
-        unread = self._progress.counted("files_failed") and not self._progress.counted("files_read")
-        if unread and losses and all(code == StorageUnavailable.code for _, code, _ in losses):
-            raise StorageUnavailable(f"none of its event files could be read: {losses[0][2]}")
-        self._ended = True
-        former = self._claims.publish(self.session.key, self.generation, complete=not count)
-        if former is None:
-            self._budget.forget(self.session.key, self.generation)
+        self._end_phase()
+        whole = self._whole_report()
+        if whole.counts.get("files_failed") and not whole.counts.get("files_read"):
+            codes = {code for code, _ in whole.losses.values()}
+            if codes == {StorageUnavailable.code}:
+                raise StorageUnavailable(f"none of its event files could be read: {next(iter(whole.losses.values()))[1]}")
+        complete = not whole.loss_count
+        told: dict[str, str | int] = {"complete": int(complete), "events": whole.counts.get("events", 0)}
+        told |= {"listing": self.listing.digest, "as_of": self.listing.taken_at}
+        if not self._attempts.publish(self._holder, self._report.to_json(), told):
             raise self._stale()
-        LOADS.labels("partial" if count else "complete", "").inc()
+        LOADS.labels("complete" if complete else "partial", "").inc()
         LOAD_SECONDS.observe(seconds_since_claim(self.generation))
-        if former and former != self.generation:
-            self._budget.forget(self.session.key, former)
-        self._budget.sweep()
+        self._budget.sweep(self._keys.shard)
 
     def fail(self, code: str, message: str, *, retryable: bool, retry_after: float) -> None:
         """Record why the load failed, drop what it wrote, give the claim back."""
-        self._ended = True
-        if self._claims.fail(self.session.key, self.generation, code, message, retryable=retryable, retry_after=retry_after):
-            self._budget.forget(self.session.key, self.generation)
+        if self._attempts.fail(self._holder.snapshot, code, message, retryable=retryable, retry_after=retry_after):
             count_failed(code)
 
-    def _write(self, key: str, fields: Mapping[str, bytes]) -> None:
-        pending: dict[str, bytes] = {}
-        size = 0
-        for at, (name, data) in enumerate(fields.items(), 1):
-            pending[name] = data
-            size += len(data)
-            if size < _WRITE_BYTES and at < len(fields):
-                continue
-            with redis_errors():
-                # One transaction: a key never stands without its TTL.
-                pipe = self._redis.pipeline(transaction=True)
-                pipe.hset(key, mapping=cast("Any", pending))
-                pipe.pexpire(key, self._ttl_ms)
-                pipe.execute()
-            self.check()
-            pending, size = {}, 0
+    def _whole_report(self) -> LoadReport:
+        whole = read_reports(self._attempts.reports(self._holder.snapshot), without=[field_of(self._holder.step)])
+        with self._lock:
+            merge(whole, self._report)
+        return whole
 
-    def _renew(self) -> None:
+    def _flush(self) -> None:
+        with self._lock:
+            report, phase = self._report.to_json(), self._phase
+            self._reported = time.monotonic()
+        if not self._attempts.renew(self._holder, phase, report):
+            raise self._stale()
+
+    def _end_phase(self) -> None:
+        if self._phase and self._phase_began:
+            PHASE_SECONDS.labels(self._phase).observe(time.monotonic() - self._phase_began)
+        self._phase_began = time.monotonic()
+
+    def _keep_renewing(self) -> None:
         while not self._done.wait(self.settings.lease_renewal):
             try:
-                self._extend(self.settings.lease)
+                if not self._attempts.renew(self._holder):
+                    self._lost.set()
             except StoreUnavailable as exc:
-                # Redis may be back before the lease ends; if it is not, the next answer says that the claim is lost.
-                log.warning("claim not renewed", error=str(exc))
-
-    def _extend(self, seconds: float) -> None:
-        if not self._claims.renew(self.session.key, self.generation, seconds):
-            self._lost.set()
+                # Redis may be back before the lease ends; if it is not, the next answer says that it is lost.
+                log.warning("lease not renewed", error=str(exc))
 
     def _stale(self) -> StaleGeneration:
-        return StaleGeneration(f"generation {self.generation} of {self.session.key} is not claimed any more")
+        self._lost.set()
+        return StaleGeneration(f"{self._holder.snapshot} of {self.session.key} goes on elsewhere, or was dropped")
+
+
+def seconds_since_claim(generation: str) -> float:
+    """A generation is the time of its claim on Redis' clock, in microseconds; for metrics, since clocks differ a little."""
+    return max(0.0, time.time() - int(generation) / 1e6)
+
+
+def _batches(fields: Mapping[str, bytes]) -> Iterable[dict[str, bytes]]:
+    batch: dict[str, bytes] = {}
+    size = 0
+    for name, data in fields.items():
+        batch[name] = data
+        size += len(data)
+        if size >= _WRITE_BYTES:
+            yield batch
+            batch, size = {}, 0
+    if batch:
+        yield batch

@@ -1,16 +1,16 @@
-"""The tasks on the queue. Each does one step of one load, and is safe to run again: everything is written under the generation."""
+"""The tasks on the queue. Each may come twice, or never: what is to be done stands in Redis, and a message only says that something is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import structlog
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery import chord
-from celery.canvas import Signature
+from celery.exceptions import Retry
 
 from shared.errors import HistoryError, KubernetesUnavailable, SessionIsLive, StaleGeneration, StorageUnavailable, StoreUnavailable
 from shared.live.factory import open_live
@@ -18,24 +18,33 @@ from shared.live.heads import Heads
 from shared.live.port import LiveDirectory
 from shared.live.resolver import ensure_dead
 from shared.metrics import LOADS, QUEUE_WAIT, TAKEOVERS
+from shared.queue import LoadQueue
 from shared.sessions import Session
 from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.storage.port import Storage
-from shared.store.claims import seconds_since_claim
 from shared.store.client import SyncRedis, open_redis
-from shared.task_names import LOAD_SESSION, MERGE_ENTITIES, MERGE_RANGE, PARSE_PART, PUBLISH, SUMMARISE
+from shared.store.keys import Keyspace
+from shared.store.protocol.ledger import Step
+from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD
 from workers import fan_out
 from workers.app import app, settings
 from workers.event_files import list_files
+from workers.freshness import check
 from workers.load import load
-from workers.load_run import LoadRun
+from workers.load_run import Listing, LoadRun, seconds_since_claim
 
 log = structlog.get_logger()
 
 # An outage is likely to be over sooner than a defect.
 _RETRY_AFTER_OUTAGE = 5.0
-_STEP: dict[str, Any] = {"autoretry_for": (StoreUnavailable,), "retry_backoff": 1, "retry_backoff_max": 10, "max_retries": 5}
+# As many messages as this ask for hands when steps become free.
+_HANDS = 16
+# While Redis is away, a message is sent again for about a minute. Then, or if that fails, the next visit sends one.
+_RETRIES: dict[str, Any] = {"bind": True, "ignore_result": True, "max_retries": 6}
+_LONGEST_RETRY = 10
+
+_keyspace = Keyspace.of(settings)
 
 
 @cache
@@ -54,100 +63,114 @@ def _live() -> tuple[LiveDirectory, Heads]:
     return open_live(settings.live)
 
 
-@app.task(name=LOAD_SESSION, bind=True, ignore_result=True, **_STEP)
+@cache
+def _queue() -> LoadQueue:
+    return LoadQueue(app)
+
+
+@app.task(name=LOAD_SESSION, **_RETRIES)
 def load_session(self: Any, session: dict[str, str | None], generation: str) -> None:
-    """The load that a claim is for. A large session goes on as a canvas of the tasks below."""
+    """The load that a claim is for. A small session is loaded here, a large one goes on as steps."""
     run = _new_run(session, generation)
-    with _recorded(run):
-        attempt = run.start(again=bool(self.request.retries or self.request.delivery_info.get("redelivered")))
+    with _recorded(self, run):
+        begun, attempt = run.begin(redelivered=bool(self.request.retries or self.request.delivery_info.get("redelivered")))
+        if begun == "planned":
+            _queue().send_hands(run.session, generation, attempt, _HANDS)
+        if begun != "begun":
+            log.info("nothing to begin", found=begun)
+            return
         if attempt == 1:
             QUEUE_WAIT.observe(seconds_since_claim(generation))
         else:
             TAKEOVERS.labels("worker").inc()
-        if attempt > settings.load.load_attempts:
-            run.fail("load_crashed", f"its workers were lost {attempt - 1} times: out of memory?", retryable=True, retry_after=_after())
-            return
         with run:
             directory, heads = _live()
             ensure_dead(run.session, directory, heads, settings.live)
+            looked_at = time.time()
             files = list_files(run, _storage())
+            run.listing = Listing(files.digest(), round(looked_at * 1000))
             plan = fan_out.plan(files, settings.load)
             if plan is None:
                 load(run, _storage(), files)
                 return
             fan_out.keep_plan(run, plan)
-            run.hand_over()
-        _canvas(session, generation, plan.parts, plan.ranges).apply_async()
+            run.plan(plan.phases)
+        _queue().send_hands(run.session, generation, attempt, min(len(plan.by_part), _HANDS))
 
 
-def _canvas(session: dict[str, str | None], generation: str, parts: int, ranges: int) -> Signature:
-    """Parse parts, then everything but tasks, then merge ranges, then summaries, then publish."""
-    common = {"session": session, "generation": generation, "parts": parts, "ranges": ranges}
-    parsing = [parse_part.si(**common, number=number) for number in range(parts)]
-    merging = [merge_range.si(**common, number=number) for number in range(ranges)]
-    summing = [summarise.si(**common, number=number) for number in range(fan_out.SUMMARISERS)]
-    return chord(parsing, merge_entities.si(**common) | chord(merging, chord(summing, publish.si(**common))))
-
-
-def _step(name: str, work: Callable[..., None]) -> Any:
-    """A task for one step: held by the claim, counted, and never a reason for the steps after it to be skipped unseen."""
-
-    @app.task(name=name, **_STEP)
-    def step(session: dict[str, str | None], generation: str, parts: int, ranges: int, number: int = 0) -> None:
-        run = _new_run(session, generation)
-        with _recorded(run), run:
-            tries = run.begin_step(f"{name}:{number}")
-            if tries is None:
+@app.task(name=WORK_ON_LOAD, **_RETRIES)
+def work_on_load(self: Any, session: dict[str, str | None], generation: str, attempt: int) -> None:
+    """One step of a large load; then its message goes to the end of the queue, so that loads take turns."""
+    run = _new_run(session, generation)
+    with _recorded(self, run):
+        step = run.take_step(attempt)
+        if not isinstance(step, Step):
+            return
+        if step.tries > settings.load.load_attempts:
+            lost = f"the worker of step {step.name} was lost {step.tries - 1} times: out of memory?"
+            run.fail("load_crashed", lost, retryable=True, retry_after=settings.load.retry_after_failure)
+            return
+        with run:
+            fan_out.do_step(run, _storage(), step)
+            if step.phase == fan_out.PUBLISH:
                 return
-            if tries > settings.load.load_attempts:
-                lost = f"the worker of {name} {number} was lost again and again: out of memory?"
-                run.fail("load_crashed", lost, retryable=True, retry_after=_after())
-                return
-            work(run, _storage(), parts, ranges, number)
-            if name != PUBLISH:
-                run.hand_over()
-
-    return step
+            opened = run.complete_step()
+        _queue().send_hands(run.session, generation, attempt, max(1, min(opened, _HANDS)))
 
 
-parse_part = _step(PARSE_PART, fan_out.parse_part)
-merge_entities = _step(MERGE_ENTITIES, fan_out.merge_entities)
-merge_range = _step(MERGE_RANGE, fan_out.merge_range)
-summarise = _step(SUMMARISE, fan_out.summarise)
-publish = _step(PUBLISH, fan_out.publish)
+@app.task(name=CHECK_SESSION, **_RETRIES)
+def check_session(self: Any, session: dict[str, str | None], snapshot: str) -> None:  # noqa: ARG001 - Celery's own
+    """Load a session anew in the background if the bucket holds more of it than its snapshot was made of."""
+    found = Session.from_dict(session)
+    try:
+        generation = check(_redis(), _keyspace, settings.load, _storage(), found, snapshot)
+        if generation:
+            _queue().send_load(found, generation)
+    except (StorageUnavailable, StoreUnavailable) as exc:
+        log.warning("not checked", error=str(exc))
 
 
 def _new_run(session: dict[str, str | None], generation: str) -> LoadRun:
-    return LoadRun(Session.from_dict(session), generation, _redis(), settings.load)
-
-
-def _after() -> float:
-    return settings.load.retry_after_failure
+    return LoadRun(Session.from_dict(session), generation, _redis(), _keyspace, settings.load)
 
 
 @contextmanager
-def _recorded(run: LoadRun) -> Iterator[None]:
-    """Whatever ends a load before its time is in its load status. When Redis is away nothing can be: the lease runs out."""
+def _recorded(task: Any, run: LoadRun) -> Iterator[None]:
+    """Whatever ends a load before its time is in its load status. When Redis is away nothing can be: the message is sent again later."""
+    after = settings.load.retry_after_failure
     try:
-        yield
+        try:
+            yield
+        except (StaleGeneration, StoreUnavailable):
+            raise
+        except (StorageUnavailable, KubernetesUnavailable) as exc:
+            log.warning("load failed", code=exc.code, error=str(exc))
+            run.fail(exc.code, str(exc), retryable=True, retry_after=min(_RETRY_AFTER_OUTAGE, after))
+        except SessionIsLive as exc:
+            run.fail(exc.code, str(exc), retryable=True, retry_after=0.001)
+        except SoftTimeLimitExceeded:
+            log.warning("load took too long")
+            limit = settings.load.load_time_limit
+            run.fail("load_timeout", f"it took longer than {limit:.0f} s (RAY_HISTORY_LOAD_TIME_LIMIT)", retryable=True, retry_after=after)
+        except HistoryError as exc:
+            log.warning("load failed", code=exc.code, error=str(exc))
+            run.fail(exc.code, str(exc), retryable=exc.retryable, retry_after=after)
+        except Exception as exc:
+            # The task's boundary: a defect of ours must end in the status, not in a lease that runs out again and again.
+            log.exception("load failed")
+            run.fail("internal_error", f"{type(exc).__name__}: {exc}", retryable=False, retry_after=after)
     except StaleGeneration as exc:
         log.info("load given up", reason=str(exc))
         LOADS.labels("given_up", "").inc()
-    except StoreUnavailable:
+    except StoreUnavailable as exc:
+        log.warning("Redis is away", error=str(exc))
+        _try_again(task)
+
+
+def _try_again(task: Any) -> None:
+    try:
+        task.retry(countdown=min(2**task.request.retries, _LONGEST_RETRY))
+    except Retry:
         raise
-    except (StorageUnavailable, KubernetesUnavailable) as exc:
-        log.warning("load failed", code=exc.code, error=str(exc))
-        run.fail(exc.code, str(exc), retryable=True, retry_after=min(_RETRY_AFTER_OUTAGE, _after()))
-    except SessionIsLive as exc:
-        run.fail(exc.code, str(exc), retryable=True, retry_after=0.001)
-    except SoftTimeLimitExceeded:
-        log.warning("load took too long")
-        limit = settings.load.load_time_limit
-        run.fail("load_timeout", f"it took longer than {limit:.0f} s (RAY_HISTORY_LOAD_TIME_LIMIT)", retryable=True, retry_after=_after())
-    except HistoryError as exc:
-        log.warning("load failed", code=exc.code, error=str(exc))
-        run.fail(exc.code, str(exc), retryable=exc.retryable, retry_after=_after())
-    except Exception as exc:
-        # The task's boundary: a defect of ours must end in the status, not in a lease that runs out again and again.
-        log.exception("load failed")
-        run.fail("internal_error", f"{type(exc).__name__}: {exc}", retryable=False, retry_after=_after())
+    except Exception as exc:  # noqa: BLE001 - the broker is away, too, or it was tried often enough
+        log.warning("left to the next visit", error=str(exc))

@@ -24,7 +24,7 @@ from api.dashboard.scope import DashboardScope, is_browser, passed_on_by_ray
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
-from shared.errors import HistoryError, InvalidReference, LoadFailed, SessionNotFound, SnapshotGone
+from shared.errors import HistoryError, InvalidReference, LoadFailed, SessionNotFound, SnapshotDamaged, SnapshotGone
 from shared.sessions import LIVE, SessionRef
 from shared.settings import ApiSettings
 from shared.snapshots.cache import BlockCache
@@ -100,16 +100,19 @@ class Dashboard:
             await sessions.note_use(entered)
             try:
                 return await self._answer(entered, request, sending)
-            except SnapshotGone:
+            except SnapshotGone as exc:
                 # Evicted, or replaced long ago, since this process last looked.
                 sessions.forget(ref)
+                if isinstance(exc, SnapshotDamaged):
+                    await sessions.report_hole(entered)
                 if last:
                     raise
         return None
 
     def _scope(self, entered: Entered, browser: bool) -> DashboardScope:
         assert entered.session is not None  # noqa: S101 - a generation is a stored session's
-        reader = SnapshotReader(self._state.redis, entered.session.key, entered.generation, self._state.cache)
+        keys = self._state.keyspace.session(entered.session.key)
+        reader = SnapshotReader(self._state.redis, keys, entered.generation, self._state.cache)
         return DashboardScope(entered.session, entered.generation, reader, self._state.storage, browser, self._settings.grafana_url)
 
     def _still_loading(self, entered: Entered) -> Response:
@@ -165,6 +168,8 @@ class Dashboard:
             await self._routes({**scope, DASHBOARD: within, answers.PIECES: True}, request.receive, capture)
         except HistoryError as exc:
             if capture.streaming:
+                if isinstance(exc, SnapshotDamaged):
+                    await cast("Sessions", self._state.sessions).report_hole(Entered(within.session.ref, within.session, within.generation))
                 raise RuntimeError("too late for another answer: this one is cut off") from exc
             raise
         return await capture.finish()

@@ -49,7 +49,7 @@ async def session_facts(state: Any, ref: SessionRef) -> SessionFacts | None:
     if entered.session is None or not entered.generation:
         return None
     session = entered.session
-    snapshot = SnapshotReader(state.redis, session.key, entered.generation, state.cache)
+    snapshot = SnapshotReader(state.redis, state.keyspace.session(session.key), entered.generation, state.cache)
     meta = await snapshot.meta()
     end = await snapshot.doc("session/end")
     return SessionFacts(

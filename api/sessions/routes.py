@@ -21,6 +21,7 @@ from shared.errors import HistoryError, InvalidReference
 from shared.sessions import KINDS, LATEST, LIVE, SessionRef
 from shared.settings import Settings
 from shared.store.client import AsyncRedis
+from shared.store.keys import Keyspace
 from shared.store.load_status import FINAL, listed_states
 
 router = APIRouter()
@@ -104,8 +105,9 @@ def _listed(service: Sessions) -> dict[str, str]:
 
 async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dict[str, str]) -> None:
     stored = [row for row in rows if not row["live"]]
-    redis = cast("AsyncRedis", request.app.state.redis)
-    for row, found in zip(stored, await listed_states(redis, [by_ref[row["ref"]] for row in stored]), strict=True):
+    redis, keyspace = cast("AsyncRedis", request.app.state.redis), cast("Keyspace", request.app.state.keyspace)
+    keys = [keyspace.session(by_ref[row["ref"]]) for row in stored]
+    for row, found in zip(stored, await listed_states(redis, keys), strict=True):
         listing.fill_state(row, found)
 
 

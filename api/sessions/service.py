@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import structlog
 from cachetools import TTLCache
 
 from api.draining import Draining
@@ -20,11 +21,12 @@ from shared.metrics import CLAIMS, EVICTIONS, TAKEOVERS
 from shared.queue import LoadQueue
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.settings import Settings
-from shared.store import keys
-from shared.store.claims import Claims
 from shared.store.client import AsyncRedis, redis_errors
-from shared.store.eviction import Uses
+from shared.store.keys import Keyspace
 from shared.store.load_status import LoadStatus, absent, read_status
+from shared.store.protocol.visits import Visits
+
+log = structlog.get_logger()
 
 # A generation that was current so short a time ago is taken for current: a dashboard asks a dozen routes at once.
 _CURRENT_FOR = 1.0
@@ -52,8 +54,9 @@ class Sessions:
         self._redis = redis
         self._queue = queue
         self._draining = draining
-        self._claims = Claims(redis, settings.load)
-        self._uses = Uses(redis)
+        self._keyspace = Keyspace.of(settings)
+        self._lease = settings.load.lease
+        self._visits = Visits(redis, self._keyspace, settings.load)
         self._current: TTLCache[SessionRef, Entered] = TTLCache(4096, _CURRENT_FOR)
 
     async def enter(self, ref: SessionRef, *, force: bool = False, again: bool = False) -> Entered:
@@ -100,7 +103,15 @@ class Sessions:
     async def note_use(self, entered: Entered) -> None:
         """This generation is being read: it must not be the next one to be evicted, nor expire."""
         if entered.session is not None:
-            await self._uses.note(entered.session.key, entered.generation)
+            await self._visits.note_use(entered.session.key, entered.generation)
+
+    async def report_hole(self, entered: Entered) -> None:
+        """The snapshot lacks a part that its index names: the next visit loads the session anew."""
+        assert entered.session is not None  # noqa: S101
+        if await self._visits.report_hole(entered.session.key, entered.generation):
+            log.error("snapshot damaged", session=entered.session.key, snapshot=entered.generation)
+            EVICTIONS.labels("damaged").inc()
+        self._current.clear()
 
     def forget(self, ref: SessionRef) -> None:
         """What this process took for current is not."""
@@ -130,10 +141,8 @@ class Sessions:
         await self._drop(session)
 
     async def _drop(self, session: Session) -> None:
-        generation = await self._claims.drop(session.key)
-        if generation:
-            await self._uses.forget(session.key, generation)
-            EVICTIONS.labels("asked").inc()
+        await self._visits.drop(session.key)
+        EVICTIONS.labels("asked").inc()
         self._current.clear()
 
     async def _status(self, ref: SessionRef) -> LoadStatus:
@@ -145,41 +154,46 @@ class Sessions:
                 return LoadStatus(absent(owner, "live"))
             if session is None:
                 raise SessionNotFound(f"there is no session {ref}")
-        status = await read_status(self._redis, session)
-        if status.lost:
+        status = await self._read_status(session)
+        if status.asleep:
             with suppress(LoadFailed):  # the record says so
                 await self._claim(session)
-            status = await read_status(self._redis, session)
+            status = await self._read_status(session)
         if status.state in ("absent", "failed") and self.live.enabled and await self.live.cluster_of(ref, session) is not None:
             return LoadStatus({**status.record, "state": "live"})
         return status
 
+    async def _read_status(self, session: Session) -> LoadStatus:
+        return await read_status(self._redis, self._keyspace.session(session.key), session, self._lease)
+
     async def _claim(self, session: Session, *, force: bool = False, again: bool = False) -> str:
-        """The published generation, or "" while it is loaded. Enqueues what it claims. Raises LoadFailed."""
+        """The published snapshot, or "" while it is loaded. Enqueues what it claims. Raises LoadFailed."""
         # A caller that goes away must not leave a claim that nobody enqueued.
         with anyio.CancelScope(shield=True):
-            entry = await self._claims.enter(session.key, force=force)
-            if entry.claimed:
+            entry = await self._visits.claim(session.key, force=force)
+            if entry.enqueue:
                 try:
-                    await anyio.to_thread.run_sync(self._queue.send, session, entry.claimed)
+                    await anyio.to_thread.run_sync(self._queue.send_load, session, entry.enqueue)
                 except StoreUnavailable:
-                    await self._claims.release(session.key, entry.claimed)
+                    await self._visits.release(session.key, entry.enqueue)
                     raise
-        if entry.claimed or not again:
-            CLAIMS.labels("won" if entry.claimed else "refused" if entry.outcome == "failed" else entry.outcome).inc()
+            elif entry.check:
+                with suppress(StoreUnavailable):  # a later visit asks again
+                    await anyio.to_thread.run_sync(self._queue.send_check, session, entry.snapshot)
+        if entry.enqueue or not again:
+            CLAIMS.labels("won" if entry.enqueue else "refused" if entry.outcome == "failed" else entry.outcome).inc()
         if entry.taken_over:
             TAKEOVERS.labels("api").inc()
         if entry.outcome == "failed":
-            status = await read_status(self._redis, session)
-            error = status.record["error"] or {}
+            error = (await self._read_status(session)).record["error"] or {}
             raise LoadFailed(
                 error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after
             )
-        return entry.generation
+        return entry.snapshot
 
     async def _is_loaded(self, session: Session) -> bool:
         with redis_errors():
-            return bool(await self._redis.exists(keys.loaded(session.key)))
+            return bool(await self._redis.exists(self._keyspace.session(session.key).loaded))
 
     async def _stored(self, ref: SessionRef) -> Session | None:
         if ref.session == LIVE:

@@ -9,14 +9,14 @@ import anyio
 import msgspec
 from redis.asyncio import Redis
 
-from shared.errors import SnapshotGone
+from shared.errors import SnapshotDamaged, SnapshotGone
 from shared.snapshots import format as fmt
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.format import Meta
 from shared.snapshots.rows import unpack_text
 from shared.snapshots.table import TableReader
-from shared.store import keys
 from shared.store.client import redis_errors
+from shared.store.keys import SessionKeys
 
 # Unpacking more pieces than this at once leaves the event loop.
 _UNPACKED_HERE = 4
@@ -25,15 +25,15 @@ _decode_pieces = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class SnapshotReader:
-    """One generation of one session. Pieces are immutable, so they are cached without checks.
+    """One snapshot of one session. Pieces are immutable, so they are cached without checks.
 
-    Raises SnapshotGone when the generation was evicted, StoreUnavailable when Redis can't be asked.
+    Raises SnapshotGone when it was evicted, SnapshotDamaged when it lacks a part, StoreUnavailable when Redis can't be asked.
     """
 
-    def __init__(self, redis: Redis, session_key: str, generation: str, cache: BlockCache) -> None:
+    def __init__(self, redis: Redis, keys: SessionKeys, snapshot: str, cache: BlockCache) -> None:
         self._redis = redis
-        self._key = keys.snapshot(session_key, generation)
-        self._id = (session_key, generation)
+        self._key = keys.snapshot(snapshot)
+        self._id = (keys.session, snapshot)
         self._cache = cache
 
     async def meta(self) -> Meta:
@@ -80,9 +80,11 @@ class SnapshotReader:
     async def _values(self, fields: list[str], optional: bool) -> list[bytes | None]:
         with redis_errors():
             values = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._key, fields))
-            gone = None in values and not (optional and await self._redis.exists(self._key))
-        if gone:
-            raise SnapshotGone(f"snapshot {self._id[1]} of {self._id[0]} is gone")
+            if None in values and not await self._redis.exists(self._key):
+                raise SnapshotGone(f"snapshot {self._id[1]} of {self._id[0]} is gone")
+        if None in values and not optional:
+            missing = fields[values.index(None)]
+            raise SnapshotDamaged(f"snapshot {self._id[1]} of {self._id[0]} has no {missing}")
         return values
 
     def cached(self, name: str) -> Any | None:

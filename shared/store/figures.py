@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from shared.store import keys
 from shared.store.client import redis_errors
-from shared.task_names import BROKER_PREFIX, QUEUES
+from shared.store.keys import Keyspace
+from shared.task_names import broker_prefix, loads_queue, steps_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,17 @@ class Figures:
     snapshot_bytes: int
 
 
-async def read_figures(redis: Redis) -> Figures:
+async def read_figures(redis: Redis, keyspace: Keyspace) -> Figures:
     """One round trip. Raises StoreUnavailable."""
+    broker = broker_prefix(keyspace.prefix)
     with redis_errors():
         async with redis.pipeline(transaction=False) as pipe:
-            for queue in QUEUES:
-                pipe.llen(BROKER_PREFIX + queue)
-            pipe.hlen(f"{BROKER_PREFIX}unacked")
-            pipe.zcard(keys.INDEX)
-            pipe.hvals(keys.SIZES)
-            *waiting, taken, snapshots, sizes = await pipe.execute()
-    return Figures(sum(waiting), taken, snapshots, sum(map(int, sizes)))
+            for queue in (loads_queue(keyspace), steps_queue(keyspace)):
+                pipe.llen(broker + queue)
+            pipe.hlen(f"{broker}unacked")
+            for shard in keyspace.shards():
+                pipe.hvals(shard.sizes)
+            found = await pipe.execute()
+    loads, steps, taken, *shards = found
+    sizes = [int(size) for of_shard in shards for size in of_shard]
+    return Figures(loads + steps, taken, len(sizes), sum(sizes))

@@ -1,54 +1,113 @@
-"""Every Redis key, by name. Those of one session share a hash tag, so that Redis Cluster keeps them in one slot."""
+"""Every Redis key, by name. They begin with a prefix of the operator's choice and name the storage, so two buckets never mix.
+
+Sessions are shared out among SHARDS; each shard has its own eviction index and a hash tag of its own. So one script can change a
+session's state, its bytes and its place in the index together, also on Redis Cluster, where a tag is a slot.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from zlib import crc32
+
+from shared.settings import Settings
 from shared.snapshots.format import FORMAT
 
-PREFIX = "rhs"
-# Eviction index: last use (ms) and bytes of every `member`. They have no TTL: they are what expired snapshots are found by.
-INDEX = f"{PREFIX}:index"
-SIZES = f"{PREFIX}:sizes"
+SHARDS = 16
 
 
-def of_session(session_key: str) -> str:
-    """What all keys of a session begin with. Another format is another set of keys: versions side by side don't read each other's."""
-    return f"{PREFIX}:{{{session_key}}}:v{FORMAT}:"
+@dataclass(frozen=True, slots=True)
+class ShardKeys:
+    """The eviction index of one shard: last use (ms) and bytes of every snapshot, by its `SessionKeys.member`. They have no TTL."""
+
+    base: str
+
+    @property
+    def index(self) -> str:
+        return self.base + "index"
+
+    @property
+    def sizes(self) -> str:
+        return self.base + "sizes"
 
 
-def claim(session_key: str) -> str:
-    return of_session(session_key) + "claim"
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """One session's keys. `snapshot_id` is `{generation}.{attempt}`: what one attempt of one load writes is its own."""
+
+    shard: ShardKeys
+    session: str
+    """What all of them begin with."""
+
+    @property
+    def for_scripts(self) -> list[str]:
+        return [self.session, self.shard.index, self.shard.sizes]
+
+    @property
+    def claim(self) -> str:
+        return self.session + "claim"
+
+    @property
+    def load(self) -> str:
+        return self.session + "load"
+
+    @property
+    def status(self) -> str:
+        return self.session + "status"
+
+    @property
+    def loaded(self) -> str:
+        return self.session + "loaded"
+
+    def snapshot(self, snapshot_id: str) -> str:
+        return f"{self.session}g:{snapshot_id}"
+
+    def progress(self, snapshot_id: str) -> str:
+        return f"{self.session}p:{snapshot_id}"
+
+    def work(self, snapshot_id: str) -> str:
+        """The ledger of a large load's steps, and what they leave for each other."""
+        return f"{self.session}w:{snapshot_id}"
+
+    def member(self, snapshot_id: str) -> str:
+        """A snapshot's name in the eviction index of its shard."""
+        return self.session + snapshot_id
 
 
-def status(session_key: str) -> str:
-    return of_session(session_key) + "status"
+@dataclass(frozen=True, slots=True)
+class Keyspace:
+    """All keys of one service: `prefix` as set, `storage` a fingerprint of the bucket.
+
+    Another snapshot format is another set of keys: versions side by side don't read each other's.
+    """
+
+    prefix: str = "rhs"
+    storage: str = "0"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Keyspace:
+        storage = settings.storage
+        place = f"{storage.storage.rstrip('/')}|{storage.storage_endpoint.rstrip('/')}"
+        return cls(settings.redis.redis_prefix, hashlib.blake2b(place.encode(), digest_size=5).hexdigest())
+
+    def session(self, session_key: str) -> SessionKeys:
+        return _session_keys(self, session_key)
+
+    def shards(self) -> list[ShardKeys]:
+        return [self._shard(number) for number in range(SHARDS)]
+
+    def _shard(self, number: int) -> ShardKeys:
+        return ShardKeys(f"{self.prefix}:{{{self.storage}.{number}}}:v{FORMAT}:")
 
 
-def attempts(session_key: str) -> str:
-    return of_session(session_key) + "attempts"
+@lru_cache(maxsize=4096)
+def _session_keys(keyspace: Keyspace, session_key: str) -> SessionKeys:
+    shard = keyspace._shard(crc32(session_key.encode()) % SHARDS)  # noqa: SLF001
+    return SessionKeys(shard, f"{shard.base}{session_key}:")
 
 
-def loaded(session_key: str) -> str:
-    return of_session(session_key) + "loaded"
-
-
-def snapshot(session_key: str, generation: str) -> str:
-    return f"{of_session(session_key)}g:{generation}"
-
-
-def progress(session_key: str, generation: str) -> str:
-    return f"{of_session(session_key)}p:{generation}"
-
-
-def work(session_key: str, generation: str) -> str:
-    """Intermediate records of a parallel load."""
-    return f"{of_session(session_key)}w:{generation}"
-
-
-def member(session_key: str, generation: str) -> str:
-    """A generation in the eviction index."""
-    return f"{session_key}|{generation}"
-
-
-def split_member(text: str) -> tuple[str, str]:
-    session_key, _, generation = text.rpartition("|")
-    return session_key, generation
+def session_of_member(member: str) -> tuple[str, str]:
+    """What the keys of a member's session begin with, and its snapshot id."""
+    session, _, snapshot_id = member.rpartition(":")
+    return f"{session}:", snapshot_id

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from redis.asyncio import Redis
 
 from shared.sessions import Session
-from shared.store import keys
 from shared.store.client import redis_errors
+from shared.store.keys import SessionKeys
+from shared.store.load_report import PROGRESS_FIELDS, read_reports
 
-PROGRESS_FIELDS = ("files_total", "files_read", "files_failed", "bytes_total", "bytes_read", "events")
-LOSS = "loss:"
-LOSS_COUNT = "losses"
-LOSSES_KEPT = 200
-WARNINGS = "warnings"
 FINAL = frozenset({"absent", "loaded", "failed", "live"})
 
 
 @dataclass(frozen=True, slots=True)
 class LoadStatus:
-    """`record` is what clients get; `lost` says that a load was cut off and nobody has taken it over yet."""
+    """`record` is what clients get; `asleep`: nobody works on the load that was claimed, so whoever asks must visit."""
 
     record: dict[str, Any]
-    lost: bool = False
+    asleep: bool = False
 
     @property
     def state(self) -> str:
@@ -39,52 +34,60 @@ class LoadStatus:
         return self.state in FINAL
 
 
-async def read_status(redis: Redis, session: Session) -> LoadStatus:
-    """Raises StoreUnavailable."""
-    key = session.key
+async def read_status(redis: Redis, keys: SessionKeys, session: Session, lease: float) -> LoadStatus:
+    """`lease` in seconds: a load that nobody worked on for so long is asleep. Raises StoreUnavailable."""
     with redis_errors():
         async with redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(keys.status(key))
-            pipe.exists(keys.claim(key))
-            pipe.get(keys.loaded(key))
-            pipe.pttl(keys.loaded(key))
+            pipe.hgetall(keys.status)
+            pipe.hgetall(keys.load)
+            pipe.get(keys.claim)
+            pipe.get(keys.loaded)
+            pipe.pttl(keys.loaded)
             pipe.time()
-            raw, claimed, loaded, ttl, clock = await pipe.execute()
-        status, progress, there = _texts(raw), {}, 0
-        if generation := status.get("generation", ""):
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.hgetall(keys.progress(key, generation))
-                pipe.exists(keys.snapshot(key, generation))
-                found, there = await pipe.execute()
-            progress = _texts(found)
-    state = status.get("state", "absent")
-    if state == "loaded" and not (loaded and there):
-        return LoadStatus(absent(session, "loading" if claimed else "absent"))
-    expires = None
-    if state == "loaded" and ttl > 0:
-        expires = _time(clock[0] * 1000 + clock[1] // 1000 + ttl)
+            raw_ended, raw_load, claim, loaded, ttl, clock = await pipe.execute()
+        ended, load = _texts(raw_ended), _texts(raw_load)
+        now = clock[0] * 1000 + clock[1] // 1000
+        running = claim is not None and load.get("generation") == claim.decode()
+        if loaded:
+            state, snapshot, told = "loaded", loaded.decode(), ended
+        elif running:
+            state, snapshot, told = "loading" if load["attempt"] != "0" else "queued", f"{load['generation']}.{load['attempt']}", load
+        else:
+            state, snapshot, told = ended.get("state", "absent"), ended.get("id", ""), ended
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(keys.progress(snapshot))
+            pipe.exists(keys.snapshot(snapshot))
+            progress, there = await pipe.execute()
+    asleep = running and (int(load.get("beat", 0)) + lease * 1000 <= now or int(load.get("wake", now + 1)) <= now)
+    if state == "loaded" and not there:
+        return LoadStatus(absent(session, "loading" if running else "absent"), asleep)
+    if state == "absent":
+        return LoadStatus(absent(session))
+    report = read_reports(progress)
     record = {
         **identity(session),
         "state": state,
-        "complete": status.get("complete") == "1" if state == "loaded" else None,
-        "partial": state == "loaded" and status.get("complete") != "1",
-        "empty": state == "loaded" and not int(progress.get("events", 0)),
-        "progress": {name: int(progress.get(name, 0)) for name in PROGRESS_FIELDS}
-        | {"phase": state if state in ("queued", "loaded", "failed") else progress.get("phase", state)},
-        "losses": losses(progress),
-        "loss_count": int(progress.get(LOSS_COUNT, 0)),
-        "events_skipped": int(progress.get("events_skipped", 0)),
-        "warnings": warnings(progress),
-        "skipped": json.loads(progress.get("skipped", "{}")),
-        "engine": progress.get("engine"),
-        "attempt": int(status.get("attempt", 0)),
-        "queued_at": _time(status.get("queued_at")),
-        "started_at": _time(status.get("started_at")),
-        "finished_at": _time(status.get("finished_at")),
-        "expires_at": expires,
-        "error": _error(status),
+        "complete": told.get("complete") == "1" if state == "loaded" else None,
+        "partial": state == "loaded" and told.get("complete") != "1",
+        "empty": state == "loaded" and not int(told.get("events", 0)),
+        "progress": {name: report.counts.get(name, 0) for name in PROGRESS_FIELDS}
+        | {"phase": state if state != "loading" else progress.get(b"phase", b"loading").decode()},
+        "losses": [{"file": file, "code": code, "message": message} for file, (code, message) in sorted(report.losses.items())],
+        "loss_count": report.loss_count,
+        "events_skipped": report.counts.get("events_skipped", 0),
+        "warnings": [{"code": code, "message": message} for code, message in json.loads(report.said.get("warnings", "[]"))],
+        "skipped": json.loads(report.said.get("skipped", "{}")),
+        "engine": report.said.get("engine"),
+        "attempt": int(told.get("attempt", 0)),
+        "queued_at": _time(told.get("queued_at")),
+        "started_at": _time(told.get("started_at")),
+        "finished_at": _time(told.get("finished_at")),
+        "expires_at": _time(now + ttl) if loaded and ttl > 0 else None,
+        "as_of": _time(told.get("as_of")),
+        "growing": told.get("growing") == "1",
+        "error": _error(told),
     }
-    return LoadStatus(record, lost=state in ("queued", "loading") and not claimed)
+    return LoadStatus(record, asleep)
 
 
 def identity(session: Session) -> dict[str, Any]:
@@ -122,18 +125,10 @@ def absent(session: Session, state: str = "absent") -> dict[str, Any]:
         "started_at": None,
         "finished_at": None,
         "expires_at": None,
+        "as_of": None,
+        "growing": False,
         "error": None,
     }
-
-
-def losses(progress: Mapping[str, str]) -> list[dict[str, str]]:
-    """Files that could not be read, by name: at most LOSSES_KEPT."""
-    found = []
-    for name, value in sorted(progress.items()):
-        if name.startswith(LOSS):
-            code, _, message = value.partition("\n")
-            found.append({"file": name.removeprefix(LOSS), "code": code, "message": message})
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,38 +144,27 @@ class ListedState:
         return self.complete is False
 
 
-def warnings(progress: Mapping[str, str]) -> list[dict[str, str]]:
-    """What the snapshot lacks though nothing was lost, and what would bring it."""
-    warned = msgspec.json.decode(progress.get(WARNINGS, "[]"), type=list[tuple[str, str]])
-    return [{"code": code, "message": message} for code, message in warned]
-
-
-async def listed_states(redis: Redis, session_keys: list[str]) -> list[ListedState]:
-    """In two round trips at most. Raises StoreUnavailable."""
-    if not session_keys:
+async def listed_states(redis: Redis, sessions: list[SessionKeys]) -> list[ListedState]:
+    """In one round trip. Raises StoreUnavailable."""
+    if not sessions:
         return []
     with redis_errors():
         async with redis.pipeline(transaction=False) as pipe:
-            for key in session_keys:
-                pipe.hmget(keys.status(key), ["state", "generation", "complete"])
-                pipe.exists(keys.loaded(key))
+            for keys in sessions:
+                pipe.hmget(keys.status, ["state", "complete", "events"])
+                pipe.hget(keys.load, "attempt")
+                pipe.exists(keys.loaded)
             found = await pipe.execute()
-        result: list[ListedState] = []
-        generations: dict[int, str] = {}
-        for (raw, generation, complete), loaded in zip(found[::2], found[1::2], strict=True):
-            state = raw.decode() if raw else "absent"
-            if state == "loaded" and loaded and generation:
-                generations[len(result)] = generation.decode()
-                result.append(ListedState(state, complete=complete == b"1"))
-            else:
-                result.append(ListedState("absent" if state == "loaded" else state))
-        async with redis.pipeline(transaction=False) as pipe:
-            for place, generation in generations.items():
-                pipe.hget(keys.progress(session_keys[place], generation), "events")
-            events = await pipe.execute() if generations else []
-    for place, count in zip(generations, events, strict=True):
-        result[place] = replace(result[place], empty=not int(count or 0))
-    return result
+    return [_listed(*found[at : at + 3]) for at in range(0, len(found), 3)]
+
+
+def _listed(ended: list[bytes | None], attempt: bytes | None, loaded: int) -> ListedState:
+    state, complete, events = ended
+    if loaded and state == b"loaded":
+        return ListedState("loaded", complete == b"1", empty=not int(events or 0))
+    if attempt is not None:
+        return ListedState("queued" if attempt == b"0" else "loading")
+    return ListedState("failed" if state == b"failed" else "absent")
 
 
 def _error(status: Mapping[str, str]) -> dict[str, Any] | None:

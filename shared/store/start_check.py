@@ -24,7 +24,6 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from shared.errors import SettingsError, StoreUnavailable
 from shared.settings import RedisSettings
-from shared.store import keys
 from shared.store.address import RedisAddress, without_secrets
 from shared.store.client import open_redis
 
@@ -65,7 +64,7 @@ def _try(settings: RedisSettings, address: RedisAddress) -> None:
                     raise SettingsError(
                         f"RAY_HISTORY_REDIS_URL: {address.where} is a node of a Redis Cluster: write cluster:// for redis://"
                     )
-        client.set(f"{keys.PREFIX}:start-check", 1, px=1000)
+        client.set(f"{settings.redis_prefix}:start-check", 1, px=1000)
     finally:
         client.close()
 
