@@ -28,8 +28,10 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.NoRoom: 507,
     errors.StorageUnavailable: 503,
     errors.StoreUnavailable: 503,
+    errors.StoreFull: 503,
     errors.KubernetesUnavailable: 503,
     errors.SnapshotGone: 503,
+    errors.SnapshotDamaged: 503,
     errors.LoadFailed: 503,
 }
 _RETRY_AFTER: dict[type[errors.HistoryError], float] = {errors.SnapshotGone: 1}

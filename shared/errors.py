@@ -57,6 +57,12 @@ class StoreUnavailable(HistoryError):
     retryable = True
 
 
+class StoreFull(StoreUnavailable):
+    """Redis is at its own memory limit (`maxmemory`), and refuses what would need more."""
+
+    code = "store_full"
+
+
 class KubernetesUnavailable(HistoryError):
     """Kubernetes or a head's dashboard could not be asked whether a session is live."""
 

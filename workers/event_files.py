@@ -36,8 +36,9 @@ class SessionFiles:
 
     def digest(self) -> str:
         """Of the names and sizes of all that a snapshot is made of: another one means that there is more."""
-        made_of = [*self.events, *self.endpoints.values(), *self.log_events]
-        text = "\n".join(f"{file.key} {file.size}" for file in made_of)
+        made_of = [*self.events, *self.endpoints.values(), *self.log_events, *self.logs]
+        # Sorted: not every store lists in the order of keys.
+        text = "\n".join(sorted(f"{file.key} {file.size}" for file in made_of))
         return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=12).hexdigest()
 
 

@@ -215,7 +215,7 @@ class LoadRun:
 
     def fail(self, code: str, message: str, *, retryable: bool, retry_after: float) -> None:
         """Record why the load failed, drop what it wrote, give the claim back."""
-        if self._attempts.fail(self._holder.snapshot, code, message, retryable=retryable, retry_after=retry_after):
+        if self._attempts.fail(self._holder, code, message, retryable=retryable, retry_after=retry_after):
             count_failed(code)
 
     def _whole_report(self) -> LoadReport:

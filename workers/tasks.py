@@ -12,7 +12,16 @@ import structlog
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
-from shared.errors import HistoryError, KubernetesUnavailable, SessionIsLive, StaleGeneration, StorageUnavailable, StoreUnavailable
+from shared.errors import (
+    HistoryError,
+    KubernetesUnavailable,
+    RecordMissing,
+    SessionIsLive,
+    StaleGeneration,
+    StorageUnavailable,
+    StoreFull,
+    StoreUnavailable,
+)
 from shared.live.factory import open_live
 from shared.live.heads import Heads
 from shared.live.port import LiveDirectory
@@ -141,9 +150,13 @@ def _recorded(task: Any, run: LoadRun) -> Iterator[None]:
     try:
         try:
             yield
+        except StoreFull as exc:
+            log.warning("load failed", code=exc.code, error=str(exc))
+            # Only what frees memory is needed to say so, and Redis allows that.
+            run.fail(exc.code, str(exc), retryable=True, retry_after=min(_RETRY_AFTER_OUTAGE, after))
         except (StaleGeneration, StoreUnavailable):
             raise
-        except (StorageUnavailable, KubernetesUnavailable) as exc:
+        except (StorageUnavailable, KubernetesUnavailable, RecordMissing) as exc:
             log.warning("load failed", code=exc.code, error=str(exc))
             run.fail(exc.code, str(exc), retryable=True, retry_after=min(_RETRY_AFTER_OUTAGE, after))
         except SessionIsLive as exc:

@@ -14,11 +14,11 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared.errors import SettingsError, StoreUnavailable
+from shared.errors import SettingsError, StoreFull, StoreUnavailable
 from shared.settings import RedisSettings
 from shared.store.address import RedisAddress, without_secrets
 from shared.store.metered import MeteredAsyncRedis, MeteredAsyncRedisCluster, MeteredRedis, MeteredRedisCluster
@@ -92,9 +92,11 @@ def _tls(settings: RedisSettings) -> dict[str, Any]:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Whatever goes wrong with Redis inside is StoreUnavailable."""
+    """Whatever goes wrong with Redis inside is StoreUnavailable, or StoreFull."""
     try:
         yield
+    except OutOfMemoryError as exc:
+        raise StoreFull(f"Redis is at its memory limit (maxmemory): {exc}") from exc
     except (RedisError, RedisClusterException, OSError) as exc:
         raise StoreUnavailable(f"Redis can't be asked: {without_secrets(str(exc)) or type(exc).__name__}") from exc
 

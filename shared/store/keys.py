@@ -13,6 +13,7 @@ from zlib import crc32
 
 from shared.settings import Settings
 from shared.snapshots.format import FORMAT
+from shared.storage.place import place_of
 
 SHARDS = 16
 
@@ -87,8 +88,7 @@ class Keyspace:
 
     @classmethod
     def of(cls, settings: Settings) -> Keyspace:
-        storage = settings.storage
-        place = f"{storage.storage.rstrip('/')}|{storage.storage_endpoint.rstrip('/')}"
+        place = place_of(settings.storage)
         return cls(settings.redis.redis_prefix, hashlib.blake2b(place.encode(), digest_size=5).hexdigest())
 
     def session(self, session_key: str) -> SessionKeys:

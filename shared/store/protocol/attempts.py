@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from redis import Redis
 
+from shared.errors import RecordMissing
 from shared.settings import LoadSettings
 from shared.store.client import redis_errors
 from shared.store.keys import SessionKeys
@@ -19,14 +20,14 @@ BEGIN_ATTEMPT = script("""
 -- -> {'begun', attempt} | {'running'}: elsewhere | {'planned', attempt}: its steps want hands | {'lost'}: not claimed | {'crashed'}
 local gen, run, ms = ARGV[1], ARGV[2], now()
 if redis.call('GET', CLAIM) ~= gen then return {'lost'} end
-local load = redis.call('HMGET', LOAD, 'attempt', 'run', 'beat')
+local load = redis.call('HMGET', LOAD, 'attempt', 'run', 'beat', 'revived')
 local id = current()
 if load[2] == run then return {'begun', load[1]} end
 if planned(id) then
   beat(id, ARGV[5])
   return {'planned', load[1]}
 end
-if load[1] ~= '0' and tonumber(load[3]) + ARGV[4] > ms and ARGV[3] ~= '1' then return {'running'} end
+if load[1] ~= '0' and tonumber(load[3]) + ARGV[4] > ms and ARGV[3] ~= '1' and not load[4] then return {'running'} end
 local attempts = redis.call('INCR', ATTEMPTS)
 redis.call('PEXPIRE', ATTEMPTS, ARGV[6])
 if attempts > tonumber(ARGV[7]) then
@@ -59,9 +60,10 @@ return 1
 
 WRITE = script("""
 -- ARGV: snapshot id, token, step or '', 'g' (snapshot) or 'w' (for later steps), claim TTL, bytes that this holder has written with
---   these, then field, value, ... -> 1; 0: it may not write any more
+--   these, then field, value, ... -> 1; 0: it may not write any more; -1: what was written before is lost
 local id, token, step, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not may_write(id, step, token) then return 0 end
+if kind == 'g' and lost_snapshot(id) then return -1 end
 for at = 7, #ARGV, 2 do redis.call('HSET', S .. kind .. ':' .. id, ARGV[at], ARGV[at + 1]) end
 if kind == 'g' then
   local former = 0
@@ -79,11 +81,23 @@ return 1
 
 PUBLISH = script("""
 -- ARGV: snapshot id, token, step or '', snapshot TTL, ms that a replaced one stays readable, wait before a partial one is loaded anew, last
---   report or '', then fields of the status (complete, ...) -> 1, also when it was published before; 0: it may not be
+--   report or '', then fields of the status (complete, ...) -> 1, also when it was published before; 0: it may not be;
+--   -1: something that was written, or reported by a step, is lost
 local id, token, step, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local former = redis.call('GET', LOADED)
 if former == id then return 1 end
-if not may_write(id, step, token) or redis.call('EXISTS', S .. 'g:' .. id) == 0 then return 0 end
+if not may_write(id, step, token) then return 0 end
+if redis.call('EXISTS', S .. 'g:' .. id) == 0 then return -1 end
+if step ~= '' then
+  -- Losses stand in the reports: one that is missing would make a partial snapshot complete.
+  local known = redis.call('HKEYS', S .. 'p:' .. id)
+  local reported = {}
+  for _, name in ipairs(known) do reported[name] = true end
+  if not reported['report:'] then return -1 end
+  for _, name in ipairs(redis.call('HKEYS', S .. 'w:' .. id)) do
+    if string.sub(name, 1, 5) == 'step:' and name ~= 'step:' .. step and not reported['report:' .. string.sub(name, 6)] then return -1 end
+  end
+end
 local ms, load = now(), redis.call('HMGET', LOAD, 'attempt', 'queued_at', 'started_at')
 if former then
   redis.call('PEXPIRE', S .. 'g:' .. former, ARGV[5])
@@ -106,10 +120,11 @@ return 1
 """)
 
 FAIL = script("""
--- ARGV: snapshot id, code, message, 1 if it may go better later, wait before that in ms, snapshot TTL
+-- ARGV: snapshot id, token, step or '', code, message, 1 if it may go better later, wait before that in ms, snapshot TTL
 -- -> 1, also when it was failed before; 0: the load is another attempt's
 if current() ~= ARGV[1] then return redis.call('HGET', STATUS, 'ended') == ARGV[1] and 1 or 0 end
-end_failed(ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6])
+if not may_write(ARGV[1], ARGV[3], ARGV[2]) then return 0 end
+end_failed(ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8])
 return 1
 """)
 
@@ -131,7 +146,10 @@ class Holder:
 
 
 class Attempts:
-    """Of one session. Raises StoreUnavailable. What returns False was refused: the load goes on elsewhere, or was dropped."""
+    """Of one session. Raises StoreUnavailable, RecordMissing when Redis lost what was written.
+
+    What returns False was refused: the load goes on elsewhere, or was dropped.
+    """
 
     def __init__(self, redis: Redis, keys: SessionKeys, settings: LoadSettings) -> None:
         self._redis = redis
@@ -181,16 +199,22 @@ class Attempts:
         """Flip the loaded marker. The former snapshot stays readable for a while."""
         s = self._settings
         times = [ms(s.snapshot_ttl), ms(s.snapshot_grace), ms(s.retry_partial_after)]
-        return bool(self._run(PUBLISH, [*holder.words, *times, report, *(word for pair in status.items() for word in pair)]))
+        return _done(self._run(PUBLISH, [*holder.words, *times, report, *(word for pair in status.items() for word in pair)]))
 
-    def fail(self, snapshot: str, code: str, message: str, *, retryable: bool, retry_after: float) -> bool:
-        """Record why the load failed, and give the claim back."""
-        return bool(self._run(FAIL, [snapshot, code, message, int(retryable), ms(retry_after), ms(self._settings.snapshot_ttl)]))
+    def fail(self, holder: Holder, code: str, message: str, *, retryable: bool, retry_after: float) -> bool:
+        """Record why the load failed, and give the claim back, if `holder` may still write."""
+        return bool(self._run(FAIL, [*holder.words, code, message, int(retryable), ms(retry_after), ms(self._settings.snapshot_ttl)]))
 
     def _write(self, holder: Holder, kind: str, fields: Mapping[str, bytes], written: int) -> bool:
         pairs = [word for pair in fields.items() for word in pair]
-        return bool(self._run(WRITE, [*holder.words, kind, ms(self._settings.queue_lease), written, *pairs]))
+        return _done(self._run(WRITE, [*holder.words, kind, ms(self._settings.queue_lease), written, *pairs]))
 
     def _run(self, body: str, arguments: list[Any]) -> Any:
         with redis_errors():
             return self._redis.register_script(body)(self._keys.for_scripts, arguments)
+
+
+def _done(answer: int) -> bool:
+    if answer < 0:
+        raise RecordMissing("Redis lost a part of what this load wrote: does it evict keys (maxmemory-policy)?")
+    return bool(answer)

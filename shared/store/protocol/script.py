@@ -43,8 +43,13 @@ end
 -- Somebody works on the claimed load.
 local function beat(id, ttl)
   redis.call('HSET', LOAD, 'beat', now())
-  redis.call('HDEL', LOAD, 'wake')
+  redis.call('HDEL', LOAD, 'wake', 'revived')
   prolong(ttl, CLAIM, LOAD, S .. 'g:' .. id, S .. 'w:' .. id, S .. 'p:' .. id)
+end
+
+-- Was the key that a load writes lost (evicted by Redis) since it wrote to it?
+local function lost_snapshot(id)
+  return (tonumber(redis.call('HGET', SIZES, S .. id)) or 0) > 0 and redis.call('EXISTS', S .. 'g:' .. id) == 0
 end
 
 -- The claimed load ends without a snapshot. A published one stays, and may be loaded anew after `wait` ms.

@@ -54,7 +54,8 @@ if claim then
     end_failed(ARGV[10], ARGV[11], 1, tonumber(ARGV[7]), ttl)
     claim = false
   elseif asleep then
-    redis.call('HSET', LOAD, 'beat', ms, 'revived_by', token)
+    -- `revived` lets its message begin a new attempt, unless its worker is heard of before.
+    redis.call('HSET', LOAD, 'beat', ms, 'revived', 1, 'revived_by', token)
     redis.call('HDEL', LOAD, 'wake')
     prolong(claim_ttl, CLAIM, LOAD)
     return {loaded and 'loaded' or 'joined', loaded or '', claim, 0, 0}

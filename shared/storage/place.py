@@ -1,0 +1,42 @@
+"""Which store the settings and the environment mean, without credentials: two places never have the same text."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from shared.settings import StorageSettings
+
+
+def place_of(settings: StorageSettings) -> str:
+    """Storage URL and endpoint. The endpoint is looked for where the store's own client looks (`cloud_stores.py`, boto3).
+
+    An endpoint in a profile of AWS' configuration file is not seen.
+    """
+    url = settings.storage.rstrip("/")
+    endpoint = settings.storage_endpoint or _ENDPOINTS.get(urlsplit(url).scheme, lambda _settings: "")(settings)
+    return f"{url}|{endpoint.rstrip('/')}"
+
+
+def _s3(_settings: StorageSettings) -> str:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+
+
+def _gcs(_settings: StorageSettings) -> str:
+    return os.environ.get("STORAGE_EMULATOR_HOST", "")
+
+
+def _azure(settings: StorageSettings) -> str:
+    """A container's name is unique only in its account."""
+    by_identity = os.environ.get("AZURE_STORAGE_AUTH_MODE", "").strip().lower() in ("workload_identity", "default")
+    given = "" if by_identity else os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    text = settings.storage_connection_string.get_secret_value() or given
+    pairs = (part.strip().partition("=") for part in text.split(";"))
+    fields = {name.lower(): value for name, _, value in pairs}
+    endpoint = fields.get("blobendpoint") or os.environ.get("AZURE_STORAGE_ACCOUNT_URL", "")
+    account = fields.get("accountname") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    suffix = fields.get("endpointsuffix", "core.windows.net")
+    return endpoint or (f"https://{account}.blob.{suffix}" if account else "")
+
+
+_ENDPOINTS = {"s3": _s3, "gs": _gcs, "az": _azure}
