@@ -49,7 +49,7 @@ def large_session(bench: Bench) -> list[Row]:
     before = [_load(bench, medium) for _ in range(bench.sizes.rounds)]
     floors = [decode_floor(large.event_files)]
     loads = [_load(bench, large) for _ in range(bench.sizes.large_rounds)]
-    stored = snapshot_bytes(bench.server, large.plan.session, loads[-1].generation)
+    stored = snapshot_bytes(bench.server, large.plan.session, loads[-1].snapshot)
     each, medium_each = (_seconds(runs) / tasks * 1e6 for runs, tasks in ((loads, large.attempts), (before, medium.attempts)))
     named = f"{large.plan.tasks:,} tasks ({large.bytes / 1e9:.2g} GB)"
     rss = max(run.peak_rss for run in loads)

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.server import Server, now_ms
 from shared.sessions import Session
-from shared.store import keys
+from shared.store.load_report import read_reports
 
 _TIMEOUT = 900.0
 _POLL = 0.01
@@ -31,7 +31,7 @@ class Load:
     bytes_read: int
     events: int
     peak_rss: int
-    generation: str
+    snapshot: str
 
     def details(self) -> dict[str, Any]:
         phases = {name: round(seconds, 3) for name, seconds in self.phases.items()}
@@ -48,32 +48,34 @@ def load(server: Server, session: Session) -> Load:
         entered = connection.get(f"/enter_cluster/{session.ref}")
         assert entered.status == 202, (entered.status, entered.body)
         seen = _watch(server, session)
-    status = _hash(server, keys.status(session.key))
+    keys = server.keyspace.session(session.key)
+    status = _hash(server, keys.status)
     assert status["state"] == "loaded", status
-    progress = _hash(server, keys.progress(session.key, status["generation"]))
+    counts = read_reports(cast("dict[bytes, bytes]", server.redis.hgetall(keys.progress(status["id"])))).counts
     # The loaded marker is set at this time, on the same clock: no poll's pause is in it.
     ended = float(status["finished_at"])
     times = [*seen, ("", ended)]
     phases: dict[str, float] = {}
     for (name, start), (_, end) in pairwise(times):
         phases[name] = phases.get(name, 0) + max(0.0, end - start) / 1000
-    return Load((ended - began) / 1000, phases, int(progress["bytes_read"]), int(progress["events"]), max(peak), status["generation"])
+    return Load((ended - began) / 1000, phases, counts["bytes_read"], counts["events"], max(peak), status["id"])
 
 
-def snapshot_bytes(server: Server, session: Session, generation: str) -> int:
+def snapshot_bytes(server: Server, session: Session, snapshot: str) -> int:
     """What Redis needs for the whole snapshot, overhead included."""
-    return int(cast("int", server.redis.memory_usage(keys.snapshot(session.key, generation), samples=0)))
+    return int(cast("int", server.redis.memory_usage(server.keyspace.session(session.key).snapshot(snapshot), samples=0)))
 
 
 def _watch(server: Server, session: Session) -> list[tuple[str, float]]:
     """Phases and when (ms) each was first seen; straight from Redis, so that no API process works for it."""
     seen: list[tuple[str, float]] = [("queued", now_ms())]
     deadline = time.monotonic() + _TIMEOUT
+    keys = server.keyspace.session(session.key)
     while time.monotonic() < deadline:
-        status = _hash(server, keys.status(session.key))
-        if status.get("state") in ("loaded", "failed"):
+        if _hash(server, keys.status).get("state") in ("loaded", "failed"):
             return seen
-        phase = server.redis.hget(keys.progress(session.key, status.get("generation", "")), "phase")
+        load = _hash(server, keys.load)
+        phase = server.redis.hget(keys.progress(f"{load.get('generation')}.{load.get('attempt')}"), "phase")
         name = cast("bytes | None", phase)
         if name and name.decode() != seen[-1][0]:
             seen.append((name.decode(), now_ms()))

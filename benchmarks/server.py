@@ -18,8 +18,9 @@ from benchmarks.http_client import Connection
 from cli.embedded_server import EmbeddedServer, free_port
 from cli.processes import Processes
 from shared.sessions import Session
-from shared.settings import RedisSettings
+from shared.settings import RedisSettings, StorageSettings
 from shared.store.client import SyncRedis, open_redis
+from shared.store.keys import Keyspace, fingerprint
 
 _READY = 60.0
 _GRACE = 15.0
@@ -35,6 +36,7 @@ class Server:
         self.port = 0
         self._directory = directory
         self._bucket = bucket
+        self.keyspace = Keyspace(storage=fingerprint(StorageSettings(storage=bucket.as_uri())))
         self._parts: dict[str, Processes] = {}
         self._embedded = EmbeddedServer(directory / "redis", free_port())
         self._embedded.directory.mkdir(parents=True)

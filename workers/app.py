@@ -11,8 +11,10 @@ from celery.signals import setup_logging, task_postrun, task_prerun
 from shared.logs import set_up_logs
 from shared.queue import make_celery
 from shared.settings import Settings
+from shared.store.keys import Keyspace
 
 settings = Settings.from_environment()
+keyspace = Keyspace.of(settings)
 app: Celery = make_celery(settings)
 app.conf.imports = ["workers.tasks"]
 

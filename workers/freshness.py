@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 NOTE_CHECK = script("""
 -- ARGV: snapshot id, digest of the listing now, ms since it was begun -> 1 if it is another than the snapshot was made of
-if redis.call('GET', LOADED) ~= ARGV[1] then return 0 end
+if redis.call('GET', LOADED) ~= ARGV[1] or redis.call('HGET', STATUS, 'id') ~= ARGV[1] then return 0 end
 local known = redis.call('HGET', STATUS, 'listing')
 local more = known and known ~= ARGV[2]
 redis.call('HSET', STATUS, 'growing', more and 1 or 0)

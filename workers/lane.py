@@ -14,8 +14,8 @@ from celery.utils.nodenames import default_nodename, host_format
 
 from shared.metrics import WORKER_PROCESSES
 from shared.settings import Settings
-from shared.task_names import LOADS_QUEUE, QUEUES
-from workers.app import app
+from shared.task_names import loads_queue, steps_queue
+from workers.app import app, keyspace
 from workers.graceful_shutdown import hand_back_after
 from workers.lane_states import LaneStates
 from workers.lane_watch import LaneWatch
@@ -37,11 +37,12 @@ class Lane:
 
 def lanes(node: str, processes: int, *, light: bool) -> list[Lane]:
     """General processes take loads and steps in turns; the light lane only loads, so that a small session never waits for steps."""
-    general = Lane("general", node, QUEUES, processes)
+    loads, steps = loads_queue(keyspace), steps_queue(keyspace)
+    general = Lane("general", node, (loads, steps), processes)
     if not light:
         return [general]
     before, at, host = node.partition("@")
-    return [general, Lane("light", f"{before}-light{at}{host}", (LOADS_QUEUE,), 1)]
+    return [general, Lane("light", f"{before}-light{at}{host}", (loads,), 1)]
 
 
 class _LaneWorker(Worker):  # type: ignore[misc]  # Celery has no types

@@ -33,11 +33,10 @@ from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.storage.port import Storage
 from shared.store.client import SyncRedis, open_redis
-from shared.store.keys import Keyspace
 from shared.store.protocol.ledger import Step
 from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD
 from workers import fan_out
-from workers.app import app, settings
+from workers.app import app, keyspace, settings
 from workers.event_files import list_files
 from workers.freshness import check
 from workers.load import load
@@ -52,8 +51,6 @@ _HANDS = 16
 # While Redis is away, a message is sent again for about a minute. Then, or if that fails, the next visit sends one.
 _RETRIES: dict[str, Any] = {"bind": True, "ignore_result": True, "max_retries": 6}
 _LONGEST_RETRY = 10
-
-_keyspace = Keyspace.of(settings)
 
 
 @cache
@@ -132,7 +129,7 @@ def check_session(self: Any, session: dict[str, str | None], snapshot: str) -> N
     """Load a session anew in the background if the bucket holds more of it than its snapshot was made of."""
     found = Session.from_dict(session)
     try:
-        generation = check(_redis(), _keyspace, settings.load, _storage(), found, snapshot)
+        generation = check(_redis(), keyspace, settings.load, _storage(), found, snapshot)
         if generation:
             _queue().send_load(found, generation)
     except (StorageUnavailable, StoreUnavailable) as exc:
@@ -140,7 +137,7 @@ def check_session(self: Any, session: dict[str, str | None], snapshot: str) -> N
 
 
 def _new_run(session: dict[str, str | None], generation: str) -> LoadRun:
-    return LoadRun(Session.from_dict(session), generation, _redis(), _keyspace, settings.load)
+    return LoadRun(Session.from_dict(session), generation, _redis(), keyspace, settings.load)
 
 
 @contextmanager

@@ -66,14 +66,14 @@ class SnapshotReader:
 
         An absent field is None if `optional`; otherwise the snapshot is gone.
         """
-        session_key, generation = self._id
-        found = {field: self._cache.get((session_key, generation, field)) for field in fields}
+        session, snapshot = self._id
+        found = {field: self._cache.get((session, snapshot, field)) for field in fields}
         missing = [field for field, piece in found.items() if piece is None]
         if not missing:
             return [found[field] for field in fields]
         present = {field: value for field, value in zip(missing, await self._values(missing, optional), strict=True) if value is not None}
         for field, (piece, size) in zip(present, await _unpacked(unpack, list(present.values())), strict=True):
-            self._cache.put((session_key, generation, field), piece, size)
+            self._cache.put((session, snapshot, field), piece, size)
             found[field] = piece
         return [found[field] for field in fields]
 

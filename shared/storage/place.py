@@ -14,16 +14,8 @@ def place_of(settings: StorageSettings) -> str:
     An endpoint in a profile of AWS' configuration file is not seen.
     """
     url = settings.storage.rstrip("/")
-    endpoint = settings.storage_endpoint or _ENDPOINTS.get(urlsplit(url).scheme, lambda _settings: "")(settings)
+    endpoint = settings.storage_endpoint or _endpoint(urlsplit(url).scheme, settings)
     return f"{url}|{endpoint.rstrip('/')}"
-
-
-def _s3(_settings: StorageSettings) -> str:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-
-
-def _gcs(_settings: StorageSettings) -> str:
-    return os.environ.get("STORAGE_EMULATOR_HOST", "")
 
 
 def _azure(settings: StorageSettings) -> str:
@@ -39,4 +31,9 @@ def _azure(settings: StorageSettings) -> str:
     return endpoint or (f"https://{account}.blob.{suffix}" if account else "")
 
 
-_ENDPOINTS = {"s3": _s3, "gs": _gcs, "az": _azure}
+def _endpoint(scheme: str, settings: StorageSettings) -> str:
+    if scheme == "s3":
+        return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    if scheme == "gs":
+        return os.environ.get("STORAGE_EMULATOR_HOST", "")
+    return _azure(settings) if scheme == "az" else ""

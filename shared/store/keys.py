@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
-from shared.settings import Settings
+from shared.settings import Settings, StorageSettings
 from shared.snapshots.format import FORMAT
 from shared.storage.place import place_of
 
@@ -88,8 +88,7 @@ class Keyspace:
 
     @classmethod
     def of(cls, settings: Settings) -> Keyspace:
-        place = place_of(settings.storage)
-        return cls(settings.redis.redis_prefix, hashlib.blake2b(place.encode(), digest_size=5).hexdigest())
+        return cls(settings.redis.redis_prefix, fingerprint(settings.storage))
 
     def session(self, session_key: str) -> SessionKeys:
         return _session_keys(self, session_key)
@@ -99,6 +98,10 @@ class Keyspace:
 
     def _shard(self, number: int) -> ShardKeys:
         return ShardKeys(f"{self.prefix}:{{{self.storage}.{number}}}:v{FORMAT}:")
+
+
+def fingerprint(storage: StorageSettings) -> str:
+    return hashlib.blake2b(place_of(storage).encode(), digest_size=5).hexdigest()
 
 
 @lru_cache(maxsize=4096)

@@ -20,7 +20,7 @@ from shared.layout import log_prefix, stored_endpoint
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader
 from shared.storage.local import LocalStorage
-from shared.store import keys
+from shared.store.keys import Keyspace
 from tests.unit import session_events as made
 from workers.entities import Entities
 from workers.snapshot_end import entity_fields, meta_field
@@ -84,12 +84,12 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     entities = _entities()
     tables, fields = entity_fields(entities)
     fields |= meta_field(tables, losses=[], loss_count=0, counts={}, ray_version=None)
-    redis = FakeRedis()
-    await redis.hset(keys.snapshot(made.SESSION.key, "1"), mapping=fields)
+    redis, keys = FakeRedis(), Keyspace().session(made.SESSION.key)
+    await redis.hset(keys.snapshot("1"), mapping=fields)
     log = tmp_path / log_prefix(made.SESSION, made.HEAD) / "job-driver-sub.log"
     log.parent.mkdir(parents=True)
     log.write_bytes('50 %\r100 %\r\n"quoted" ü\n\xff'.encode("latin-1").replace(b"\xfc", "ü".encode()))
-    reader = SnapshotReader(redis, made.SESSION.key, "1", BlockCache(1 << 20))
+    reader = SnapshotReader(redis, keys, "1", BlockCache(1 << 20))
     scope = DashboardScope(made.SESSION, "1", reader, LocalStorage(tmp_path), browser=False)
     transport = httpx.ASGITransport(_within(DashboardRoutes(_ROUTERS), scope))
     async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:

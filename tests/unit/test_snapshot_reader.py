@@ -9,20 +9,21 @@ from shared.errors import SnapshotGone
 from shared.snapshots import format as fmt
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader
-from shared.store import keys
+from shared.store.keys import Keyspace
 
 _MIB = 1 << 20
+KEYS = Keyspace().session("ns/cluster/session")
 
 
 def _reader(redis: FakeAsyncRedis) -> SnapshotReader:
-    return SnapshotReader(redis, "ns/cluster/session", "1", BlockCache(64 * _MIB))
+    return SnapshotReader(redis, KEYS, "1", BlockCache(64 * _MIB))
 
 
 @pytest.mark.parametrize(("size", "pieces"), [(0, 1), (3, 1), (_MIB, 1), (_MIB + 1, 2), (9 * _MIB + 7, 10)])
 async def test_a_document_of_any_size_comes_back_whole(size: int, pieces: int) -> None:
     text = bytes(range(256)) * (size // 256) + bytes(range(size % 256))
     redis = FakeAsyncRedis()
-    await redis.hset(keys.snapshot("ns/cluster/session", "1"), fmt.doc_field("long"), fmt.pack_doc(text))
+    await redis.hset(KEYS.snapshot("1"), fmt.doc_field("long"), fmt.pack_doc(text))
     reader = _reader(redis)
     assert await reader.doc("long") == text
     assert len(await reader.doc_pieces("long")) == pieces
@@ -32,7 +33,7 @@ async def test_a_document_of_any_size_comes_back_whole(size: int, pieces: int) -
 
 async def test_no_document_is_not_no_snapshot() -> None:
     redis = FakeAsyncRedis()
-    await redis.hset(keys.snapshot("ns/cluster/session", "1"), fmt.doc_field("other"), fmt.pack_doc(b"{}"))
+    await redis.hset(KEYS.snapshot("1"), fmt.doc_field("other"), fmt.pack_doc(b"{}"))
     assert (await _reader(redis).doc("long"), await _reader(redis).doc_pieces("long")) == (None, [])
     await redis.flushall()
     with pytest.raises(SnapshotGone):

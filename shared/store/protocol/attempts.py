@@ -99,13 +99,14 @@ if step ~= '' then
   end
 end
 local ms, load = now(), redis.call('HMGET', LOAD, 'attempt', 'queued_at', 'started_at')
+-- First what a full Redis refuses: a script that is cut off here has changed nothing.
+redis.call('SET', LOADED, id, 'PX', ttl)
 if former then
   redis.call('PEXPIRE', S .. 'g:' .. former, ARGV[5])
   redis.call('PEXPIRE', S .. 'p:' .. former, ARGV[5])
   redis.call('ZREM', INDEX, S .. former)
   redis.call('HDEL', SIZES, S .. former)
 end
-redis.call('SET', LOADED, id, 'PX', ttl)
 if ARGV[7] ~= '' then redis.call('HSET', S .. 'p:' .. id, 'report:' .. step, ARGV[7]) end
 local growing = former and redis.call('HGET', STATUS, 'growing') or 0
 redis.call('DEL', STATUS)
