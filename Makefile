@@ -15,10 +15,10 @@ SEED ?= 1
 JOBS ?= 4
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help setup demo test soak lint format type bench bench-quick docs lock clean
+.PHONY: help setup demo test soak lint format type bench bench-quick browser-matrix docs lock clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready-dev ## install everything that developing needs into .venv
 
@@ -71,6 +71,9 @@ bench: $(VENV)/.ready-dev ## run the benchmarks
 
 bench-quick: $(VENV)/.ready-dev ## run the benchmarks on small data
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+browser-matrix: $(VENV)/.ready-dev ## open every dashboard page of every session in every build (ARGS="--bucket DIR" for others' sessions)
+	@$(BIN)/python -m tests.browser.matrix --write docs/dashboard-pages.md $(ARGS)
 
 docs: $(VENV)/.ready ## write docs/configuration.md from the settings, docs/metrics.md from the metrics
 	@$(BIN)/ray-history config --reference > docs/configuration.md

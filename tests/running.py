@@ -14,7 +14,7 @@ import httpx
 
 from tests.waiting import wait_until
 
-_STARTED = 120.0
+_STARTED = 300.0
 _ENDED = 60.0
 _LOADED = 60.0
 

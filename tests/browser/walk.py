@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import httpx
-from playwright.sync_api import BrowserContext, Page, Request, Response
+from playwright.sync_api import BrowserContext, Request, Response
+from playwright.sync_api import Error as PlaywrightError
 
-_QUIET = 250
-_MOST = 15_000
-# What fails on the live dashboard, too: the question whether platform events are enabled, which are not.
-LIVE_FAILS = re.compile(r"/api/v0/platform_events$")
-_RESOURCE = re.compile(r"Failed to load resource")
+_QUIET = 120.0
+_MOST = 20.0
+_WHITE = 5.0
+_TAB = 5_000
+# Requests of the pages that the live dashboard fails, too: (pattern of the address, why).
+LIVE_FAILS = (
+    (r"/api/v0/platform_events$", "not enabled: the frontend asks, and hides the page"),
+    (r"/api/jobs/[0-9a-f]{8}$", "Ray's own drivers have tasks and are no jobs"),
+    (r"/api/v0/logs/file\?(actor|task)_id=", "an actor that never started, a task whose worker's log names no lines"),
+)
 # A page that shows its navigation alone is as good as white.
 _LEAST_TEXT = 30
 
@@ -113,29 +120,35 @@ def _spread(rows: list[dict[str, Any]], column: str, most: int) -> list[dict[str
 
 
 class Walker:
-    """One browser page that goes from stop to stop, each in a fresh document, as a shared address opens it."""
+    """One browser page that goes from stop to stop, as a click goes; `fresh`: as a shared address opens it, in a new document."""
 
     def __init__(self, context: BrowserContext, base: str) -> None:
         self._base = base
-        self._page = context.new_page()
         self._troubles: list[str] = []
-        self._open = 0
-        self._page.on("console", lambda said: self._note(f"console: {said.text}") if said.type == "error" else None)
-        self._page.on("pageerror", lambda error: self._note(f"exception: {error}"))
-        self._page.on("response", self._answered)
-        self._page.on("requestfailed", self._failed)
+        self._open: set[Request] = set()
+        self.page = context.new_page()
+        self.page.on("console", lambda said: self._note(f"console: {said.text}") if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self._note(f"exception: {error}"))
+        self.page.on("request", lambda sent: self._open.add(sent))  # noqa: PLW0108 - playwright marks a handler
+        self.page.on("requestfinished", lambda sent: self._open.discard(sent))  # noqa: PLW0108
+        self.page.on("requestfailed", self._failed)
+        self.page.on("response", self._answered)
 
-    @property
-    def page(self) -> Page:
-        return self._page
-
-    def visit(self, stop: Stop) -> Visit:
+    def visit(self, stop: Stop, *, fresh: bool = False) -> Visit:
         self._troubles = []
-        self._page.goto("about:blank")
-        self._page.goto(f"{self._base}#{stop.route}")
+        if fresh or not self.page.url.startswith(self._base):
+            self._open.clear()
+            self.page.goto("about:blank")
+            self.page.goto(f"{self._base}#{stop.route}")
+        else:
+            self.page.evaluate("route => { location.hash = route }", stop.route)
         texts = [self._settled()]
         for tab in stop.tabs:
-            self._page.get_by_role("tab", name=re.compile(f"^{tab}")).first.click()
+            try:
+                self.page.get_by_role("tab", name=re.compile(f"^{tab}")).first.click(timeout=_TAB)
+            except PlaywrightError:
+                self._note(f"there is no tab {tab}")
+                break
             texts.append(self._settled())
         visit = Visit(stop, "\n".join(texts), list(self._troubles))
         if any(len(text) < _LEAST_TEXT for text in texts):
@@ -143,30 +156,29 @@ class Walker:
         return visit
 
     def _settled(self) -> str:
-        """The text of the page's main part, once it has stopped changing."""
-        self._page.wait_for_load_state("networkidle", timeout=_MOST)
-        main = self._page.locator("main").first
-        before, waited = "", 0
-        while waited < _MOST:
-            now = main.inner_text(timeout=2000) if main.count() else ""
-            if now and now == before and "Loading..." not in now:
+        """The text of the page's main part, once nothing is asked for and nothing changes any more."""
+        before: str | None = None
+        deadline = time.monotonic() + _MOST
+        while time.monotonic() < deadline:
+            self.page.wait_for_timeout(_QUIET)
+            now = str(self.page.evaluate("() => document.querySelector('main')?.innerText ?? ''"))
+            if now == before and not self._open and "Loading..." not in now and (now or time.monotonic() > deadline - _MOST + _WHITE):
                 return now
             before = now
-            self._page.wait_for_timeout(_QUIET)
-            waited += _QUIET
-            if not now and waited > 4000:
-                return ""
-        return before
+        self._note("the page never came to rest")
+        return before or ""
 
     def _note(self, trouble: str) -> None:
-        # The request itself is noted, with its address.
-        if not _RESOURCE.search(trouble):
+        # A failed request is noted with its address.
+        if not trouble.startswith("console: Failed to load resource"):
             self._troubles.append(trouble[:300])
 
     def _answered(self, answer: Response) -> None:
-        if answer.status >= 400 and not LIVE_FAILS.search(answer.url):
-            self._troubles.append(f"{answer.status} {answer.request.method} {answer.url}")
+        fails_live = answer.status == 404 and any(re.search(pattern, answer.url) for pattern, _ in LIVE_FAILS)
+        if answer.status >= 400 and not fails_live:
+            self._note(f"{answer.status} {answer.request.method} {answer.url}")
 
     def _failed(self, request: Request) -> None:
+        self._open.discard(request)
         if "ERR_ABORTED" not in (request.failure or ""):
-            self._troubles.append(f"{request.failure} {request.url}")
+            self._note(f"{request.failure} {request.url}")
