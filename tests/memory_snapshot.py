@@ -16,7 +16,10 @@ from shared.snapshots.writer import small_table
 class MemorySnapshot:
     """Has the interface of `SnapshotReader`. Rows are dicts with any of their table's columns."""
 
-    def __init__(self, tables: dict[str, list[dict[str, Any]]], docs: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self, tables: dict[str, list[dict[str, Any]]], docs: dict[str, bytes] | None = None, *, ray_version: str | None = None
+    ) -> None:
+        self._ray_version = ray_version
         self._docs = docs or {}
         self._kept: dict[str, Any] = {}
         self._fields: dict[str, bytes] = {}
@@ -26,7 +29,7 @@ class MemorySnapshot:
             self._fields |= fields
 
     async def meta(self) -> Meta:
-        return Meta(fmt.FORMAT, self._tables)
+        return Meta(fmt.FORMAT, self._tables, ray_version=self._ray_version)
 
     async def doc(self, name: str) -> bytes | None:
         return self._docs.get(name)

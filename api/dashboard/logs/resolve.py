@@ -17,13 +17,16 @@ from api.dashboard.logs.content import LogFile
 from api.dashboard.logs.names import GZ, OLD, below_logs, shown_path
 from api.dashboard.logs.nodes import all_nodes, checked_id, checked_node, is_node, log_names, node_of_ip
 from api.dashboard.logs.options import LogOptions
+from api.dashboard.logs.task_lines import NotSure, lines_before, lines_of_run
 from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefix
 from shared.ray.columns import TASKS
+from shared.ray.versions import WHOLE_LOG_INFO
 from shared.snapshots.filters import make_filter
 
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
+_MOST_RUNS = 10_000
 _WORKER_LOG = re.compile(r"(?:old/)?worker-([0-9a-f]+)-([0-9a-f]+)-(\d+)\.(out|err)(?:\.gz)?")
 
 
@@ -136,6 +139,8 @@ async def _of_task(scope: DashboardScope, task_id: str, options: LogOptions) -> 
     node_id, info, actor_id = row["node_id"], row["task_log_info"], row["actor_id"]
     if not node_id:
         raise LogNotFound(f"Could not find log file for task attempt.{task_id}({attempt}) due to missing node info.")
+    if row["type"] == "NORMAL_TASK" and not WHOLE_LOG_INFO.in_ray((await scope.snapshot.meta()).ray_version):
+        return await _by_markers(scope, row, options)
     if info is None and actor_id:
         raise LogNotFound(_ASK_THE_ACTOR.format(actor=actor_id))
     if info is None:
@@ -148,6 +153,37 @@ async def _of_task(scope: DashboardScope, task_id: str, options: LogOptions) -> 
         raise LogNotFound(f"Missing log filename info in {info} for task {task_id},attempt {attempt}")
     file = await _of_name(scope, node_id, filename)
     return LogFile(file.key, file.size, info.get(f"std{options.suffix}_start") or 0, info.get(f"std{options.suffix}_end"))
+
+
+async def _by_markers(scope: DashboardScope, row: dict[str, Any], options: LogOptions) -> LogFile:
+    """The same where Ray did not export all of it: the worker's own file, and in it the markers of tasks."""
+    attempt = f"{row['task_id']}({row['attempt_number']})"
+    worker_id, node_id, name = row["worker_id"], row["node_id"], row["name"] or row["func_or_class_name"]
+    file = await _of_worker(scope, node_id, options.suffix, worker_id=worker_id, job_id=row["job_id"]) if worker_id else None
+    if file is None:
+        raise LogNotFound(f"Could not find log file for task attempt:{attempt}.Worker id = {worker_id}, node id = {node_id}")
+    end = int((row["task_log_info"] or {}).get(f"std{options.suffix}_end") or 0)
+    try:
+        if end:
+            return await anyio.to_thread.run_sync(lines_before, scope.storage, file, name, end)
+        run, runs = await _run_of(scope, row, name)
+        return await anyio.to_thread.run_sync(lines_of_run, scope.storage, file, name, run, runs)
+    except NotSure as exc:
+        version = (await scope.snapshot.meta()).ray_version
+        raise LogNotFound(f"Ray {version} did not export which lines task attempt:{attempt} wrote, and {exc}") from None
+
+
+async def _run_of(scope: DashboardScope, row: dict[str, Any], name: str) -> tuple[int, int]:
+    """Of how many tasks of that name that its worker began, in order, which one an attempt is. Raises NotSure."""
+    filters = [make_filter(TASKS, "worker_id", "=", row["worker_id"]), make_filter(TASKS, "type", "=", "NORMAL_TASK")]
+    page = await scope.snapshot.table("tasks").select(filters, limit=_MOST_RUNS, detail=True)
+    if page.num_filtered > _MOST_RUNS:
+        raise NotSure(f"its worker ran {page.num_filtered} tasks")
+    tasks = [task for task in map(msgspec.json.decode, page.rows) if (task["name"] or task["func_or_class_name"]) == name]
+    began = [task["start_time_ms"] for task in tasks if task["start_time_ms"] is not None]
+    if began.count(row["start_time_ms"]) != 1:
+        raise NotSure("it is not known in which order its worker began its tasks")
+    return sorted(began).index(row["start_time_ms"]), len(began)
 
 
 async def _of_submission(scope: DashboardScope, submission_id: str) -> LogFile | None:
