@@ -1,19 +1,20 @@
-"""Which sessions the bucket holds: a listing of KubeRay's markers, kept for a short time."""
+"""Which sessions the bucket holds: a listing of KubeRay's markers, kept for a short time, and what data without markers tells of."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from shared.errors import SessionNotFound, StorageUnavailable
-from shared.layout import METADATA_PREFIX, session_of_marker
+from shared.layout import METADATA_PREFIX, session_of_marker, session_prefix
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.storage.port import Storage
+from shared.unmarked_sessions import UnmarkedSessions
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class Catalogue:
 
     def __init__(self, storage: Storage, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
+        self._unmarked = UnmarkedSessions(storage)
         self._max_age = max_age
         self._clock = clock
         self._lock = threading.Lock()
@@ -76,10 +78,14 @@ class Catalogue:
                 raise
             return known
         if session is None and ref.session != LIVE:
-            session = self._fresh(asked - self._absence_age()).by_ref.get(ref)
+            session = self._fresh(asked - self._absence_age()).by_ref.get(ref) or self._without_marker(ref)
         if session is None:
             raise SessionNotFound(f"no stored session {ref}")
         return session
+
+    def _without_marker(self, ref: SessionRef) -> Session | None:
+        """One that the last walk did not see yet."""
+        return _by_ref(_newest_first(_united(self._unmarked.of(ref)))).get(ref)
 
     def _absence_age(self) -> float:
         """Requests for sessions that are not there must not list a large bucket again and again."""
@@ -100,15 +106,15 @@ class Catalogue:
             # Its age counts from before the look: what is stored during it may be missing.
             taken = self._clock()
             try:
-                self._listing = listing = _list(self._storage, taken, self._clock)
+                self._listing = listing = _list(self._storage, self._unmarked, taken, self._clock)
             except StorageUnavailable as exc:
                 self._failed_at, self._failure = self._clock(), str(exc)
                 raise
             return listing
 
 
-def _list(storage: Storage, taken: float, clock: Callable[[], float]) -> _Listing:
-    sessions = set[Session]()
+def _list(storage: Storage, unmarked: UnmarkedSessions, taken: float, clock: Callable[[], float]) -> _Listing:
+    sessions: list[Session] = []
     skipped = 0
     for info in storage.list(METADATA_PREFIX):
         session = session_of_marker(info.key)
@@ -117,11 +123,33 @@ def _list(storage: Storage, taken: float, clock: Callable[[], float]) -> _Listin
         elif session is None:
             skipped += 1
         else:
-            sessions.add(session)
-    newest_first = tuple(sorted(sessions, key=lambda s: (s.created, s.session, s.ref.kind, s.namespace, s.cluster), reverse=True))
+            sessions.append(session)
+    newest_first = _newest_first(_united([*sessions, *unmarked.sessions()]))
+    return _Listing(newest_first, taken, clock() - taken, skipped, _by_ref(newest_first))
+
+
+def _united(found: Iterable[Session]) -> list[Session]:
+    """Each session once, with all its places: it has two when its collector was upgraded, or learned of its owner, while it ran."""
+    by_key: dict[str, Session] = {}
+    for session in found:
+        known = by_key.setdefault(session.key, session)
+        if known is session:
+            continue
+        owned = known if known.owner_kind else session
+        # A marker says where its session's data should be, a walk where it is.
+        places = [*(known.prefixes or (session_prefix(known),)), *(session.prefixes or (session_prefix(session),))]
+        by_key[session.key] = replace(owned, prefixes=tuple(dict.fromkeys(places)))
+    return [replace(one, prefixes=()) if one.prefixes == (session_prefix(one),) else one for one in by_key.values()]
+
+
+def _newest_first(sessions: Iterable[Session]) -> tuple[Session, ...]:
+    return tuple(sorted(sessions, key=lambda s: (s.created, s.session, s.ref.kind, s.namespace, s.cluster), reverse=True))
+
+
+def _by_ref(newest_first: Iterable[Session]) -> dict[SessionRef, Session]:
     by_ref: dict[SessionRef, Session] = {}
     for session in newest_first:
         for ref in (session.ref, SessionRef(session.namespace, "raycluster", session.cluster, session.session)):
             by_ref.setdefault(ref, session)
             by_ref.setdefault(SessionRef(ref.namespace, ref.kind, ref.name, LATEST), session)
-    return _Listing(newest_first, taken, clock() - taken, skipped, by_ref)
+    return by_ref

@@ -1,18 +1,29 @@
-"""KubeRay's bucket layout: which key means what. Pure; keys are relative to the storage root.
+"""KubeRay's bucket layouts: which key means what. Pure; keys are relative to the storage root.
 
-Mirrors KubeRay's `historyserver/pkg/utils` and its collector:
-markers `cluster-metadata/raycluster/{ns}_{cluster}/{session}` (or `{kind}/{ns}_{owner}_{cluster}/{session}`), data
-`cluster-history/raycluster/{ns}/{cluster}/{session}/...` (or `{kind}/{ns}/{owner}/{cluster}/{session}/...`).
+Mirrors KubeRay's `historyserver/pkg/utils`, its storage and its collectors. Where markers and data of a session are:
+
+| written by | marker | data, below it |
+| --- | --- | --- |
+| v1.7.0 and later | `cluster-metadata/raycluster/{ns}_{cluster}/{session}` | `cluster-history/raycluster/{ns}/{cluster}/{session}/` |
+| with an owner | `cluster-metadata/{kind}/{ns}_{owner}_{cluster}/{session}` | `cluster-history/{kind}/{ns}/{owner}/{cluster}/{session}/` |
+| master, June and July 2026 | as v1.7.0 | `{cluster}_{ns}/{session}/` |
+| v1.6.0 to v1.6.2 | `metadir/{cluster}_{ns}/{session}` | `{cluster}_{ns}/{session}/` |
+| a head that was killed hard | none | as above |
+
+Below a session it is `{node}/logs/..`, `{node}/node_events/..`, `{node}/job_events/{job}/..` today, and was `logs/{node}/..`,
+`node_events/{node}-{hour}`, `job_events/{job}/{node}-{hour}`: keys below a session are always spelled as today (`key_below`).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from shared.errors import InvalidReference
 from shared.sessions import KINDS, Session, SessionRef, created_at
 
 METADATA_PREFIX = "cluster-metadata/"
+OLD_METADATA_PREFIX = "metadir/"
 HISTORY_PREFIX = "cluster-history/"
 ENDPOINTS_PREFIX = "fetched_endpoints/"
 
@@ -22,12 +33,57 @@ _ENDPOINT = ENDPOINTS_PREFIX + "restful__"
 
 
 def session_prefix(session: Session) -> str:
-    """Everything of one session lies below it; ends in `/`."""
+    """Everything of one session lies below it in the layout of today; ends in `/`."""
     if session.owner_kind and session.owner_name:
         owner = f"{session.owner_kind}/{session.namespace}/{session.owner_name}"
     else:
         owner = f"raycluster/{session.namespace}"
     return f"{HISTORY_PREFIX}{owner}/{session.cluster}/{session.session}/"
+
+
+def old_prefix(session: Session) -> str:
+    """The same up to KubeRay v1.6, and in July 2026."""
+    return f"{session.cluster}_{session.namespace}/{session.session}/"
+
+
+def data_prefixes(session: Session) -> tuple[str, ...]:
+    """Where the session's data lies; it may be in two places, when its collector was upgraded while it ran."""
+    return session.prefixes or (session_prefix(session),)
+
+
+def key_below(session: Session, key: str) -> str:
+    """A key's place below its session, as it is spelled today."""
+    prefix = next((prefix for prefix in data_prefixes(session) if key.startswith(prefix)), "")
+    below = key.removeprefix(prefix)
+    if prefix.startswith(HISTORY_PREFIX):
+        return below
+    kind, _, rest = below.partition("/")
+    if kind == "logs":
+        node, _, name = rest.partition("/")
+        return f"{node}/logs/{name}"
+    if kind in ("node_events", "job_events"):
+        return f"{rest.rpartition('/')[2].partition('-')[0]}/{below}"
+    return below
+
+
+def session_of_old_marker(key: str) -> Session | None:
+    """The session of a marker of KubeRay v1.6; None for any other key."""
+    parts = key.removeprefix(OLD_METADATA_PREFIX).rstrip("/").split("/")
+    return old_session(*parts) if key.startswith(OLD_METADATA_PREFIX) and len(parts) == 2 else None
+
+
+def old_session(directory: str, name: str) -> Session | None:
+    """The session in a directory `{cluster}_{ns}` of the old layout; None if these are no names of one."""
+    names = directory.split("_")
+    if len(names) != 2:
+        return None
+    try:
+        SessionRef.of(names[1], "raycluster", names[0], name)
+        created_at(name)
+    except InvalidReference:
+        return None
+    session = Session(names[1], names[0], name)
+    return replace(session, prefixes=(old_prefix(session),))
 
 
 def session_of_marker(key: str) -> Session | None:
@@ -63,9 +119,10 @@ def is_log_event_file(key_below_session: str) -> bool:
     return bool(_LOG_EVENT_FILE.fullmatch(key_below_session))
 
 
-def log_prefix(session: Session, node_id: str) -> str:
-    """The log files of one node; ends in `/`. Callers check `node_id`: it must be one part of a key."""
-    return f"{session_prefix(session)}{node_id}/logs/"
+def log_prefixes(session: Session, node_id: str) -> list[str]:
+    """Where the log files of one node are; each ends in `/`. Callers check `node_id`: it must be one part of a key."""
+    places = [(prefix, prefix.startswith(HISTORY_PREFIX)) for prefix in data_prefixes(session)]
+    return [f"{prefix}{node_id}/logs/" if today else f"{prefix}logs/{node_id}/" for prefix, today in places]
 
 
 def endpoint_of(key_below_session: str) -> str | None:

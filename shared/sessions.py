@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -58,13 +58,17 @@ class SessionRef:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of a cluster's head, as the bucket knows it. Several references may lead to it."""
+    """One run of a cluster's head, as the bucket knows it. Several references may lead to it.
+
+    `prefixes`: where its data lies, unless that is just where the layout of today has it (`shared.layout.data_prefixes`).
+    """
 
     namespace: str
     cluster: str
     session: str
     owner_kind: Kind | None = None
     owner_name: str | None = None
+    prefixes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
@@ -89,11 +93,13 @@ class Session:
             "session": self.session,
             "owner_kind": self.owner_kind,
             "owner_name": self.owner_name,
+            "prefixes": "\n".join(self.prefixes) or None,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, str | None]) -> Session:
-        return cls(**data)  # type: ignore[arg-type]
+        prefixes = data.get("prefixes") or ""
+        return cls(**{**data, "prefixes": tuple(prefixes.splitlines())})  # type: ignore[arg-type]
 
 
 def created_at(session: str) -> datetime:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from shared.errors import StorageUnavailable
-from shared.layout import endpoint_of, is_event_file, session_prefix
+from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
 from workers.load_run import LoadRun
@@ -63,17 +64,16 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
     def unreadable(directory: ObjectInfo) -> None:
         run.loss(directory.key, StorageUnavailable.code, directory.unreadable)
 
-    files = sort_files(run.session, storage.list(session_prefix(run.session)), unreadable)
+    files = sort_files(run.session, chain.from_iterable(map(storage.list, data_prefixes(run.session))), unreadable)
     run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
     return files
 
 
 def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Callable[[ObjectInfo], None]) -> SessionFiles:
     """By what each file is for. `unreadable` is told of directories that may not be listed, if a load would look into them."""
-    prefix = session_prefix(session)
     files = SessionFiles()
     for file in listing:
-        below = file.key.removeprefix(prefix)
+        below = key_below(session, file.key)
         if file.unreadable:
             if not _OTHER_LOGS.match(below):
                 unreadable(file)
@@ -92,7 +92,7 @@ def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Call
 
 def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
     """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss."""
-    prefix = session_prefix(run.session)
+    session = run.session
     contents: dict[str, bytes] = {}
     for file, data in storage.read_many([*files.endpoints.values(), *files.log_events]):
         if isinstance(data, bytes):
@@ -101,8 +101,8 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
             run.loss(file.key, data.code, str(data))
     return Stored(
         {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
-        [(file.key.removeprefix(prefix), contents[file.key]) for file in files.log_events if file.key in contents],
-        LogPieces(storage, prefix, files.logs, run.loss),
-        None if METADATA in files.endpoints else nearby_metadata(storage, run.session),
+        [(key_below(session, file.key), contents[file.key]) for file in files.log_events if file.key in contents],
+        LogPieces(storage, {key_below(session, file.key): file for file in files.logs}, run.loss),
+        None if METADATA in files.endpoints else nearby_metadata(storage, session),
         len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
     )

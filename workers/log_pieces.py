@@ -6,7 +6,7 @@ What one load reads of them is bounded, whatever the logs weigh.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from shared.errors import ObjectNotFound, StorageUnavailable
@@ -34,12 +34,12 @@ def is_wanted(key_below_session: str) -> bool:
 
 
 class LogPieces:
-    """Wanted log files of one session. What can't be read is told to `lose` (key, code, message) and left out."""
+    """Wanted log files of one session, by their keys below it. What can't be read is told to `lose` (key, code, message) and left out."""
 
-    def __init__(self, storage: Storage, prefix: str, files: Iterable[ObjectInfo], lose: Callable[[str, str, str], None]) -> None:
+    def __init__(self, storage: Storage, files: Mapping[str, ObjectInfo], lose: Callable[[str, str, str], None]) -> None:
         self._storage = storage
-        self._prefix = prefix
-        self._sizes = {file.key.removeprefix(prefix): file.size for file in files}
+        self._files = files
+        self._sizes = {below: file.size for below, file in files.items()}
         self._by_path: dict[str, list[str]] = {}
         for key in sorted(self._sizes):
             self._by_path.setdefault(key.partition("/logs/")[2], []).append(key)
@@ -86,7 +86,7 @@ class LogPieces:
         self._left -= size
         rest = b""
         try:
-            for chunk in self._storage.stream(self._prefix + key, self._sizes[key] - size, size):
+            for chunk in self._storage.stream(self._files[key].key, self._sizes[key] - size, size):
                 complete, newline, rest = (rest[-_LONGEST_LINE:] + chunk).rpartition(b"\n")
                 if newline:
                     yield from _lines_with(marker, complete)
@@ -94,7 +94,7 @@ class LogPieces:
         except ObjectNotFound:
             return  # it was listed, and is gone by now
         except StorageUnavailable as exc:
-            self._lose(self._prefix + key, exc.code, str(exc))
+            self._lose(self._files[key].key, exc.code, str(exc))
 
     def _read(self, ranges: list[tuple[str, int, int]]) -> dict[str, str]:
         if not ranges:
@@ -106,11 +106,11 @@ class LogPieces:
     def _piece(self, wanted: tuple[str, int, int]) -> str | None:
         key, start, length = wanted
         try:
-            return self._storage.read_range(self._prefix + key, start, length).decode(errors="replace")
+            return self._storage.read_range(self._files[key].key, start, length).decode(errors="replace")
         except ObjectNotFound:
             return None  # it was listed, and is gone by now
         except StorageUnavailable as exc:
-            self._lose(self._prefix + key, exc.code, str(exc))
+            self._lose(self._files[key].key, exc.code, str(exc))
             return None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shared.errors import ObjectNotFound, StorageUnavailable
-from shared.layout import METADATA_PREFIX, session_of_marker, session_prefix
+from shared.layout import METADATA_PREFIX, data_prefixes, session_of_marker
 from shared.sessions import Session
 from shared.storage.port import Storage
 
@@ -16,10 +18,9 @@ def nearby_metadata(storage: Storage, session: Session) -> bytes | None:
     """The `cluster_metadata` of the session nearest in time that has one; None if there is none, or none could be read."""
     try:
         for other in _by_distance(storage, session)[:_TRIED]:
-            try:
-                return storage.read(session_prefix(other) + _STORED_METADATA)
-            except ObjectNotFound:
-                continue
+            for prefix in data_prefixes(other):
+                with suppress(ObjectNotFound):
+                    return storage.read(prefix + _STORED_METADATA)
     except StorageUnavailable:
         pass  # it only completes an answer
     return None

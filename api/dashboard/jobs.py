@@ -15,7 +15,7 @@ from api.dashboard import answers
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
-from shared.layout import log_prefix
+from shared.layout import log_prefixes
 from shared.ray.columns import JOBS
 from shared.ray.redaction import redact_rows
 from shared.snapshots.filters import make_filter
@@ -58,12 +58,12 @@ async def show_job_logs(request: Request, scope: DashboardScope) -> Response:
     if job.type != "SUBMISSION":
         return Response("Can only get logs of submission type jobs", 400, media_type="text/plain")
     if job.driver_node_id and job.submission_id and "/" not in job.submission_id:
-        key = f"{log_prefix(scope.session, job.driver_node_id)}job-driver-{job.submission_id}.log"
-        try:
-            await anyio.to_thread.run_sync(scope.storage.size, key)
-        except ObjectNotFound:
-            pass  # live: a job that has printed nothing yet
-        else:
+        for prefix in log_prefixes(scope.session, job.driver_node_id):
+            key = f"{prefix}job-driver-{job.submission_id}.log"
+            try:
+                await anyio.to_thread.run_sync(scope.storage.size, key)
+            except ObjectNotFound:
+                continue  # live: a job that has printed nothing yet
             return StreamingResponse(_logs(scope.storage, key), media_type="application/json")
     return answers.json_bytes(b'{"logs":""}')
 

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -49,6 +49,16 @@ class LocalStorage:
         start = self._inside(root, prefix[:-1]) if prefix else root
         if is_prefix(prefix) and start is not None and start.is_dir():
             yield from self._walk(root, start, prefix, (start,))
+
+    def directories(self, prefix: str) -> Sequence[str]:
+        root = self._real_root()
+        start = self._inside(root, prefix[:-1]) if prefix else root
+        if not is_prefix(prefix) or start is None or not start.is_dir():
+            return []
+        try:
+            return [name.removesuffix("/") for name, _ in _sorted_entries(start) if name.endswith("/")]
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
 
     def _walk(self, root: Path, directory: Path, prefix: str, chain: tuple[Path, ...]) -> Iterator[ObjectInfo]:
         """`chain`: the real directories above, so that a link to one of them does not loop."""

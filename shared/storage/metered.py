@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from shared.errors import ObjectNotFound, StorageUnavailable
@@ -28,6 +28,10 @@ class MeteredStorage:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return _measured("list", self._storage.list(prefix))
+
+    def directories(self, prefix: str) -> Sequence[str]:
+        with timed(STORAGE_SECONDS, "directories"):
+            return self._storage.directories(prefix)
 
     def size(self, key: str) -> int:
         with timed(STORAGE_SECONDS, "size"):

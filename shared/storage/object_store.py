@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from obstore.exceptions import BaseError
@@ -84,6 +84,12 @@ class ObjectStoreStorage:
         found = self._without_placeholders(prefix)
         # Accounts with a hierarchical namespace list directories before their siblings.
         return found if self._ordered else iter(sorted(found, key=lambda info: info.key.encode()))
+
+    def directories(self, prefix: str) -> Sequence[str]:
+        if not is_prefix(prefix):
+            return []
+        found = self._call(lambda: self._store.list_with_delimiter((self._root + prefix).rstrip("/") or None), prefix)
+        return sorted((path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"]), key=str.encode)
 
     def _without_placeholders(self, prefix: str) -> Iterator[ObjectInfo]:
         """KubeRay's collector writes an empty `dir/` before a directory's files; obstore shows it as `dir`."""

@@ -6,7 +6,7 @@ Every method raises ObjectNotFound ("is not there") or StorageUnavailable ("coul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,9 @@ class Storage(Protocol):
         An absent prefix is an empty listing. Fails with StorageUnavailable if any page fails: never a short list. A directory below
         `prefix` that may not be listed is named (`ObjectInfo.unreadable`), and the others are listed.
         """
+
+    def directories(self, prefix: str) -> Sequence[str]:
+        """Names of the directories right below `prefix` (which ends in `/` or is empty), in order. It costs a page of a listing."""
 
     def size(self, key: str) -> int:
         """Bytes of one object."""

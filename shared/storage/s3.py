@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -64,6 +64,12 @@ class S3Storage:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         # Not every store that speaks S3 lists in key order: SeaweedFS lists directories as a file system does.
         return self._below(prefix) if self._lists_in_order() else iter(sorted(self._below(prefix), key=lambda info: info.key.encode()))
+
+    def directories(self, prefix: str) -> Sequence[str]:
+        if not is_prefix(prefix):
+            return []
+        listing = Listing(self._ask_for_page, self._where, self._settings.storage_connections)
+        return sorted((name.removesuffix("/").rpartition("/")[2] for name in listing.directories(self._root + prefix)), key=str.encode)
 
     def _lists_in_order(self) -> bool:
         return self._call(lambda: is_aws(self._client))

@@ -49,6 +49,16 @@ class Listing:
             if not token:
                 return
 
+    def directories(self, prefix: str) -> Iterator[str]:
+        """The full keys of what is right below `prefix` and holds more; each ends in `/`."""
+        token = None
+        while True:
+            page = self._ask(prefix, token, "/")
+            yield from (item["Prefix"] for item in page.get("CommonPrefixes", ()))
+            token = self._next(page)
+            if not token:
+                return
+
     def _next(self, page: dict[str, Any]) -> str | None:
         if not page.get("IsTruncated"):
             return None

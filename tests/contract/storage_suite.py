@@ -65,6 +65,11 @@ class StorageContract:
         assert [info.key for info in storage.list("a/")] == ["a/empty", "a/x", "a/y/z.jsonl.gz"]
         assert len(list(storage.list("many/"))) == 1203
 
+    def test_directories_right_below_a_prefix(self, storage: Storage) -> None:
+        assert list(storage.directories("")) == ["a", "fetched_endpoints", "logs", "many"]
+        assert list(storage.directories("a/")) == ["y"]
+        assert list(storage.directories("many/")) == list(storage.directories("none/")) == list(storage.directories("../")) == []
+
     def test_an_absent_prefix_is_an_empty_listing(self, storage: Storage) -> None:
         assert list(storage.list("none/")) == []
         assert list(storage.list("a/x/")) == []

@@ -118,7 +118,7 @@ def stored(
 ) -> Stored:
     """`logs` by key below the session."""
     files = Files(logs or {})
-    pieces = LogPieces(files, PREFIX, files.infos(), _no_loss)  # type: ignore[arg-type]
+    pieces = LogPieces(files, {info.key.removeprefix(PREFIX): info for info in files.infos()}, _no_loss)  # type: ignore[arg-type]
     return Stored(endpoints or {}, [(f"{HEAD}/logs/events/event_X.log", b"\n".join(log_events or []))], pieces, nearby_metadata)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from shared.catalogue import Catalogue
 from shared.errors import SessionNotFound, StorageUnavailable
+from shared.layout import METADATA_PREFIX
 from shared.sessions import Session, SessionRef
 from shared.storage.port import ObjectInfo
 from tests.waiting import wait_until
@@ -36,13 +37,19 @@ class Bucket:
         self.seconds, self.clock = 0.0, Clock()
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        self.listings += 1
+        self.listings += prefix == METADATA_PREFIX
         if self.gate:
             assert self.gate.wait(30)
         if self.down:
             raise StorageUnavailable("down")
         self.clock.now += self.seconds
         yield from (ObjectInfo(key, 0) for key in self.keys if key.startswith(prefix))
+
+    def directories(self, prefix: str) -> list[str]:
+        if self.down:
+            raise StorageUnavailable("down")
+        below = [key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)]
+        return sorted({name.partition("/")[0] for name in below if "/" in name})
 
 
 def made(bucket: Bucket, clock: Clock | None = None, max_age: float = 15.0) -> Catalogue:
@@ -236,3 +243,50 @@ def test_the_same_session_under_two_owners_keeps_one_reference_each() -> None:
     catalogue = made(Bucket(f"raycluster/ns_c/{OLD}", f"rayjob/ns_job_c/{OLD}"))
     assert catalogue.resolve(SessionRef.parse(f"ns/rayjob/job/{OLD}")).owner_name == "job"
     assert catalogue.resolve(SessionRef.parse(f"ns/raycluster/c/{OLD}")).cluster == "c"
+
+
+def test_data_without_a_marker_in_every_layout() -> None:
+    bucket = Bucket(f"raycluster/ns_c/{OLD}")
+    bucket.keys += [
+        f"cluster-history/raycluster/ns/c/{OLD}/n/logs/a",
+        f"cluster-history/raycluster/ns/c/{NEW}/n/logs/a",
+        f"cluster-history/rayjob/ns/job/c2/{MIDDLE}/n/logs/a",
+        f"c3_ns/{MIDDLE}/logs/n/a",
+        "cluster-history/raycluster/ns/c/not-a-session/n/a",
+        "some_thing/else/a",
+    ]
+    catalogue = made(bucket)
+    found = {str(session.ref): session for session in catalogue.sessions()}
+    assert list(found) == [f"ns/raycluster/c/{NEW}", f"ns/rayjob/job/{MIDDLE}", f"ns/raycluster/c3/{MIDDLE}", f"ns/raycluster/c/{OLD}"]
+    assert found[f"ns/raycluster/c3/{MIDDLE}"].prefixes == (f"c3_ns/{MIDDLE}/",)
+    assert found[f"ns/raycluster/c/{OLD}"].prefixes == (), "where its marker says"
+    assert catalogue.resolve(SessionRef.parse("ns/raycluster/c")).session == NEW
+
+
+@pytest.mark.parametrize("ref", [f"ns/raycluster/c/{NEW}", f"ns/rayjob/job/{NEW}", f"ns/raycluster/c3/{NEW}", "ns/rayjob/job"])
+def test_what_came_since_the_last_walk_is_found_by_its_name(ref: str) -> None:
+    bucket = Bucket(f"raycluster/x_c/{OLD}")
+    catalogue = made(bucket)
+    assert len(catalogue.sessions()) == 1
+    bucket.keys += [f"cluster-history/raycluster/ns/c/{NEW}/a", f"cluster-history/rayjob/ns/job/c2/{NEW}/a", f"c3_ns/{NEW}/a"]
+    assert catalogue.resolve(SessionRef.parse(ref)).session == NEW
+
+
+def test_a_session_in_two_places_is_one() -> None:
+    bucket = Bucket(f"raycluster/ns_c/{OLD}", f"rayjob/ns_job_c/{OLD}")
+    catalogue = made(bucket)
+    (session,) = catalogue.sessions()
+    assert str(session.ref) == f"ns/rayjob/job/{OLD}"
+    assert set(session.prefixes) == {f"cluster-history/raycluster/ns/c/{OLD}/", f"cluster-history/rayjob/ns/job/c/{OLD}/"}
+    assert catalogue.resolve(SessionRef.parse(f"ns/raycluster/c/{OLD}")) is session
+    assert Session.from_dict(session.to_dict()).prefixes == session.prefixes
+
+
+def test_who_may_not_look_for_directories_has_the_marked_sessions() -> None:
+    bucket = Bucket(f"raycluster/ns_c/{OLD}")
+    bucket.directories = _denied  # type: ignore[method-assign]
+    assert [str(session.ref) for session in made(bucket).sessions()] == [f"ns/raycluster/c/{OLD}"]
+
+
+def _denied(prefix: str) -> list[str]:
+    raise StorageUnavailable(f"access to {prefix} denied")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.routing import DashboardRoutes
 from api.dashboard.scope import DashboardScope, is_browser
-from shared.layout import log_prefix, stored_endpoint
+from shared.layout import log_prefixes, stored_endpoint
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader
 from shared.storage.local import LocalStorage
@@ -86,7 +86,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     fields |= meta_field(tables, losses=[], loss_count=0, counts={}, ray_version=None)
     redis, keys = FakeRedis(), Keyspace().session(made.SESSION.key)
     await redis.hset(keys.snapshot("1"), mapping=fields)
-    log = tmp_path / log_prefix(made.SESSION, made.HEAD) / "job-driver-sub.log"
+    log = tmp_path / log_prefixes(made.SESSION, made.HEAD)[0] / "job-driver-sub.log"
     log.parent.mkdir(parents=True)
     log.write_bytes('50 %\r100 %\r\n"quoted" ü\n\xff'.encode("latin-1").replace(b"\xfc", "ü".encode()))
     reader = SnapshotReader(redis, keys, "1", BlockCache(1 << 20))

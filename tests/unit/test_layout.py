@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shared.layout import (
+    data_prefixes,
     endpoint_of,
     is_event_file,
     is_log_event_file,
-    log_prefix,
+    key_below,
+    log_prefixes,
     session_of_marker,
+    session_of_old_marker,
     session_prefix,
 )
 from shared.sessions import Session
@@ -23,7 +26,33 @@ OWNED = Session("batch", "rj-demo-x7k2p", NAME, "rayjob", "rj-demo")
 def test_sessions_lie_below_their_owner_when_they_have_one() -> None:
     assert session_prefix(PLAIN) == f"cluster-history/raycluster/default/raycap/{NAME}/"
     assert session_prefix(OWNED) == f"cluster-history/rayjob/batch/rj-demo/rj-demo-x7k2p/{NAME}/"
-    assert log_prefix(OWNED, NODE) == f"{session_prefix(OWNED)}{NODE}/logs/"
+    assert log_prefixes(OWNED, NODE) == [f"{session_prefix(OWNED)}{NODE}/logs/"]
+
+
+@pytest.mark.parametrize(
+    ("key", "below"),
+    [
+        (f"logs/{NODE}/old/a.log", f"{NODE}/logs/old/a.log"),
+        (f"node_events/{NODE}-2026-11-01-10", f"{NODE}/node_events/{NODE}-2026-11-01-10"),
+        (f"job_events/AwAAAA==/{NODE}-2026-11-01-10", f"{NODE}/job_events/AwAAAA==/{NODE}-2026-11-01-10"),
+        ("fetched_endpoints/restful__timezone", "fetched_endpoints/restful__timezone"),
+    ],
+)
+def test_keys_of_the_old_layout_are_spelled_as_today(key: str, below: str) -> None:
+    session = session_of_old_marker(f"metadir/raycap_default/{NAME}")
+    assert session == PLAIN
+    assert session is not None
+    assert data_prefixes(session) == (f"raycap_default/{NAME}/",)
+    assert key_below(session, f"raycap_default/{NAME}/{key}") == below
+    assert log_prefixes(session, NODE) == [f"raycap_default/{NAME}/logs/{NODE}/"]
+    assert key_below(PLAIN, session_prefix(PLAIN) + below) == below
+
+
+@pytest.mark.parametrize(
+    "key", ["metadir/raycap/x", f"metadir/a_b_c/{NAME}", f"metadir/raycap_default/{NAME}/x", f"x/raycap_default/{NAME}"]
+)
+def test_other_keys_are_no_old_markers(key: str) -> None:
+    assert session_of_old_marker(key) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import msgspec
 
 from api.dashboard.logs.names import names_below
 from api.dashboard.scope import DashboardScope
-from shared.layout import log_prefix
+from shared.layout import log_prefixes
 
 _NODE_DIGITS = 56
 # Collectors may still upload what a dead session's nodes left behind.
@@ -68,8 +68,9 @@ async def log_names(scope: DashboardScope, node_id: str) -> list[str]:
     cached = cast("tuple[float, list[str]] | None", scope.snapshot.cached(place))
     if cached is not None and time.monotonic() - cached[0] < _LISTING_AGE:
         return cached[1]
-    prefix = log_prefix(scope.session, node_id)
-    names = await anyio.to_thread.run_sync(lambda: names_below(prefix, scope.storage.list(prefix)))
+    prefixes = log_prefixes(scope.session, node_id)
+    found = await anyio.to_thread.run_sync(lambda: [names_below(prefix, scope.storage.list(prefix)) for prefix in prefixes])
+    names = found[0] if len(found) == 1 else sorted(set().union(*found))
     scope.snapshot.keep(place, (time.monotonic(), names), sum(map(len, names)) + 64 * len(names))
     return names
 

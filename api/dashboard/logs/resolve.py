@@ -20,7 +20,7 @@ from api.dashboard.logs.options import LogOptions
 from api.dashboard.logs.task_lines import NotSure, lines_before, lines_of_run
 from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
-from shared.layout import log_prefix
+from shared.layout import log_prefixes
 from shared.ray.columns import TASKS
 from shared.ray.versions import WHOLE_LOG_INFO
 from shared.snapshots.filters import make_filter
@@ -71,9 +71,9 @@ async def _stored(scope: DashboardScope, node_id: str, filename: str) -> LogFile
     name = below_logs(filename, scope.session.session)
     if name is None:
         return None
-    prefix = log_prefix(scope.session, node_id)
     moved = posixpath.join(OLD, posixpath.basename(name))
-    candidates = [prefix + place for place in dict.fromkeys((name, name + GZ, moved, moved + GZ))]
+    names = dict.fromkeys((name, name + GZ, moved, moved + GZ))
+    candidates = [prefix + place for prefix in log_prefixes(scope.session, node_id) for place in names]
 
     def look() -> LogFile | None:
         for key in candidates:
