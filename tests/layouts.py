@@ -31,13 +31,15 @@ def write_layouts(bucket: Path, session: Session, target: Path) -> dict[str, str
     write(f"metadir/{cluster}_v16/{name}", b"")
     _write_below(write, f"{cluster}_v16/{name}/", [(key, _as_array(key, content)) for key, content in old])
     _write_below(write, f"{cluster}_oldbare/{name}/", old)
+    write(f"cluster-metadata/rayjob/whole_owner_{cluster}/{name}", b"")
+    _write_below(write, f"cluster-history/rayjob/whole/owner/{cluster}/{name}/", today)
     half = len(today) // 2
     write(f"cluster-metadata/raycluster/halves_{cluster}/{name}", b"")
     write(f"cluster-metadata/rayjob/halves_owner_{cluster}/{name}", b"")
     _write_below(write, f"cluster-history/raycluster/halves/{cluster}/{name}/", today[:half])
     _write_below(write, f"cluster-history/rayjob/halves/owner/{cluster}/{name}/", today[half:])
     refs = {layout: f"{layout}/raycluster/{cluster}/{name}" for layout in ("today", "bare", "july", "v16", "oldbare", "halves")}
-    return refs | {"owned": f"halves/rayjob/owner/{name}"}
+    return refs | {"owned": f"halves/rayjob/owner/{name}", "whole": f"whole/rayjob/owner/{name}"}
 
 
 def _files(bucket: Path, session: Session) -> Iterator[tuple[str, bytes]]:

@@ -8,6 +8,7 @@ What one step leaves for the next lies in the load's own hash in Redis, compress
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from workers.load import LINEAGE_TASKS, finish, merge_all_entities, merge_one_ra
 from workers.load_run import Listing, LoadRun
 from workers.parse_files import parse
 from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields
+from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
 
 # What a task attempt takes in event files, and how much gzip makes of them: measured on recorded sessions.
@@ -136,23 +138,33 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
     entities = merge_all_entities(run, storage, files, events, skipped)
     report = _Parsed([], list(skipped.counts.items()), skipped.samples)
     run.keep({"s:entities": compress_passing(_pack(report))})
-    run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(entities.ends))})
+    ends = with_log_starts(entities.ends, (chunk for at in range(ranges) for chunk in _records(run, parts, at)))
+    run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(ends))})
 
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
-    names = [
+    merged = merge_one_range(run, number, list(_records(run, parts, number)), _kept(run, "ends", TaskEnds))
+    run.put(merged.fields)
+    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()})
+    lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
+    run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
+    run.forget(_record_names(run, parts, number))
+
+
+def _record_names(run: LoadRun, parts: int, number: int) -> list[str]:
+    """Where one range's share of every part is kept."""
+    return [
         f"l:{number}:{part}:{chunk}"
         for part in range(parts)
         for chunk, held in enumerate(_kept(run, f"s:{part}", _Parsed).chunks)
         if number in held
     ]
-    chunks = [data for at in range(0, len(names), _PARTS_AT_ONCE) for data in run.kept(names[at : at + _PARTS_AT_ONCE])]
-    merged = merge_one_range(run, number, map(decompress, chunks), _kept(run, "ends", TaskEnds))
-    run.put(merged.fields)
-    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()})
-    lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
-    run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
-    run.forget(names)
+
+
+def _records(run: LoadRun, parts: int, number: int) -> Iterator[bytes]:
+    names = _record_names(run, parts, number)
+    for at in range(0, len(names), _PARTS_AT_ONCE):
+        yield from map(decompress, run.kept(names[at : at + _PARTS_AT_ONCE]))
 
 
 def lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001

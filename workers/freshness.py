@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 
 import structlog
 
-from shared.layout import session_prefix
+from shared.layout import data_prefixes
 from shared.sessions import Session
 from shared.settings import LoadSettings
 from shared.storage.port import Storage
@@ -32,7 +33,7 @@ return more and 1 or 0
 def check(redis: SyncRedis, keyspace: Keyspace, settings: LoadSettings, storage: Storage, session: Session, snapshot: str) -> str:
     """The generation that was claimed to load it anew, or "". Raises StorageUnavailable, StoreUnavailable."""
     began = time.monotonic()
-    files = sort_files(session, storage.list(session_prefix(session)), lambda _file: None)
+    files = sort_files(session, chain.from_iterable(map(storage.list, data_prefixes(session))), lambda _file: None)
     took = ms(time.monotonic() - began)
     with redis_errors():
         more = redis.register_script(NOTE_CHECK)(keyspace.session(session.key).for_scripts, [snapshot, files.digest(), took])

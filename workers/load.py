@@ -19,6 +19,7 @@ from workers.load_run import LoadRun
 from workers.parse_files import parse
 from workers.session_warnings import session_warnings
 from workers.snapshot_end import decode_lineage, entity_fields, lineage_actors, lineage_fields, meta_field, summary_fields, task_table
+from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
 from workers.task_events.task_range import TaskRange
 
@@ -35,7 +36,7 @@ def load(run: LoadRun, storage: Storage, files: SessionFiles) -> None:
     parsed = parse(run, storage, files.events, Ranges(1), chunks.extend)
     entities = merge_all_entities(run, storage, files, parsed.others, parsed.skipped)
     run.progress("merging")
-    merged = merge_one_range(run, 0, chunks, entities.ends)
+    merged = merge_one_range(run, 0, chunks, with_log_starts(entities.ends, chunks))
     publish(run, entities, merged, parsed.skipped)
 
 

@@ -34,6 +34,7 @@ from workers.entities.logged_workers import driver_exits, logged_worker_rows, lo
 from workers.entities.logical_actors import chunks, listed_on, logical_actor
 from workers.entities.node_details import node_documents
 from workers.entities.nodes import Node, node_of, node_row
+from workers.entities.old_ray import old_ray
 from workers.entities.placement_groups import placement_group_rows
 from workers.entities.session_end import session_documents
 from workers.entities.stored_answers import answer_documents
@@ -140,7 +141,8 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
     for kind, make_docs in documents.items():
         docs |= made(kind, make_docs, {})
     job_ends = {history.id: end.ns for history in drivers.values() if (end := history.last("FINISHED")) and end.ns}
-    ends = TaskEnds(made("worker deaths", lambda: deaths(found[WORKER], logged.values(), actors, log_events), {}), job_ends)
+    died = made("worker deaths", lambda: deaths(found[WORKER], logged.values(), actors, log_events), {})
+    ends = TaskEnds(died, job_ends, old_ray(facts.ray_version, stored.logs.keys, session))
     return Entities(rows, docs, ends, facts.ray_version, made.defects, stored.files)
 
 

@@ -1,4 +1,4 @@
-"""What ends task attempts from outside: dead workers and finished jobs."""
+"""What the merge of tasks must know from outside: dead workers and finished jobs, and what older versions of Ray did otherwise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,25 @@ class WorkerDeath:
 
 
 @dataclass(frozen=True, slots=True)
+class OldRay:
+    """For sessions of Ray before 2.58 (`shared.ray.versions`). Ids in hex.
+
+    `by_function`: summaries count by function. `senders_node`: every event names its sender's node. `log_directory`: where the session's
+    logs were, and `prestarted`: workers whose files there name no job. `log_starts`: by "{task id}/{attempt}" where the lines of stdout
+    and stderr begin, without the marker of the task; -1 = unknown.
+    """
+
+    by_function: bool = False
+    senders_node: bool = False
+    log_directory: str = ""
+    prestarted: frozenset[str] = frozenset()
+    log_starts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnds:
-    """Deaths by worker id, job ends (ns) by job id; ids in hex."""
+    """Deaths by worker id, job ends (ns) by job id; ids in hex. `old`: None for Ray from 2.58 on."""
 
     deaths: dict[str, WorkerDeath] = field(default_factory=dict)
     job_ends: dict[str, int] = field(default_factory=dict)
+    old: OldRay | None = None

@@ -15,7 +15,7 @@ from workers.entities.nodes import Node
 SUMMARY = "nodes/summary"
 HOSTNAMES = "nodes/hostnames"
 # KubeRay mounts it there on every node, and its collector reads it there.
-_TEMP_DIR = "/tmp/ray"  # noqa: S108 - a path of the recorded cluster
+TEMP_DIR = "/tmp/ray"  # noqa: S108 - a path of the recorded cluster
 
 
 def detail(node_id: str) -> str:
@@ -52,8 +52,8 @@ def _raylet(node: Node, session: str) -> dict[str, Any]:
         "startTimeMs": "0" if dead else str(node.start),
         "isHeadNode": not dead and node.is_head,
         "labels": {} if dead else node.labels,
-        "tempDir": "" if dead else _TEMP_DIR,
-        "sessionDir": "" if dead else f"{_TEMP_DIR}/{session}",
+        "tempDir": "" if dead else TEMP_DIR,
+        "sessionDir": "" if dead else f"{TEMP_DIR}/{session}",
     }
     ended = {"deathInfo": node.death} if node.death else {}
     return {

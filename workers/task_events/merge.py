@@ -12,7 +12,7 @@ import msgspec
 
 from workers.entities.ends import TaskEnds
 from workers.task_events.records import Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, decode_record
-from workers.task_events.rules import end_from_outside, merged_logs
+from workers.task_events.rules import end_from_outside, inferred_logs, known_logs, merged_logs
 
 # Live keeps the last so many profile events of an attempt (MAX_NUM_PROFILE_EVENTS_PER_TASK).
 PROFILE_EVENTS_KEPT = 1000
@@ -34,6 +34,7 @@ class Attempt(msgspec.Struct, gc=False):
     debugger_paused: bool | None = None
     profile: Profile | None = None
     spans: list[Span] = []
+    node_rank: int = 0
 
 
 def merge(task_id: str, encoded: Iterable[bytes], ends: TaskEnds) -> list[Attempt]:
@@ -45,7 +46,7 @@ def merge(task_id: str, encoded: Iterable[bytes], ends: TaskEnds) -> list[Attemp
     for record in sorted(map(decode_record, sorted(set(encoded))), key=attrgetter("ns")):
         attempt = attempts.get(record.attempt) or attempts.setdefault(record.attempt, Attempt(task_id, record.attempt))
         if record.lifecycle is not None:
-            _live(attempt, record.lifecycle)
+            _live(attempt, record.lifecycle, senders_node=ends.old is not None and ends.old.senders_node)
         elif record.profile is not None:
             attempt.profile = record.profile
             attempt.spans += record.profile.spans
@@ -55,15 +56,23 @@ def merge(task_id: str, encoded: Iterable[bytes], ends: TaskEnds) -> list[Attemp
     for attempt in found:
         attempt.spans = _distinct(attempt.spans)
         _end(attempt, ends)
+        if ends.old is not None and attempt.definition is not None:
+            attempt.logs = inferred_logs(attempt, attempt.definition, ends.old)
     return sorted(found, key=attrgetter("number"), reverse=True)
 
 
-def _live(attempt: Attempt, lifecycle: Lifecycle) -> None:
-    """Only what an event sets counts: a later one that lacks a field must not erase it."""
+def _live(attempt: Attempt, lifecycle: Lifecycle, *, senders_node: bool) -> None:
+    """Only what an event sets counts: a later one that lacks a field must not erase it.
+
+    Where an attempt ran its worker's own events know best, then those that name its worker (Ray 2.54: the others name their sender's node).
+    """
     for state, ms in lifecycle.states:
         if ms is not None or state not in attempt.states:
             attempt.states[state] = ms
-    attempt.node_id = lifecycle.node_id or attempt.node_id
+    own = lifecycle.worker_pid or any(state == "RUNNING" for state, _ in lifecycle.states)
+    rank = 2 if own else 1 if lifecycle.worker_id else 0
+    if lifecycle.node_id and rank >= attempt.node_rank and (rank or not senders_node):
+        attempt.node_id, attempt.node_rank = lifecycle.node_id, rank
     attempt.worker_id = lifecycle.worker_id or attempt.worker_id
     attempt.worker_pid = lifecycle.worker_pid or attempt.worker_pid
     attempt.error = lifecycle.error or attempt.error
@@ -71,7 +80,8 @@ def _live(attempt: Attempt, lifecycle: Lifecycle) -> None:
     if lifecycle.debugger_paused is not None:
         attempt.debugger_paused = lifecycle.debugger_paused
     if lifecycle.logs is not None:
-        attempt.logs = merged_logs(attempt.logs, lifecycle.logs) if attempt.logs else lifecycle.logs
+        logs = known_logs(lifecycle.logs)
+        attempt.logs = merged_logs(attempt.logs, logs) if attempt.logs else logs
 
 
 def _distinct(spans: list[Span]) -> list[Span]:

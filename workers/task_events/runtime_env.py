@@ -29,11 +29,25 @@ class RuntimeEnvs:
             shown = f'"serialized_runtime_env":{quote(redact_serialized_runtime_env(serialized) or "")}'
             if shown != text and "env_vars" in serialized:
                 self.redactions[text] = shown
+            text += _uris(serialized)
             known = f"{{{text}}}" if driver else f'{{{text},"runtime_env_config":{_config(serialized)}}}'
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[serialized, driver] = known
         return known
+
+
+def _uris(serialized: str) -> str:
+    """Of what is fetched for it (proto `RuntimeEnvUris`); live gives them only where there are any."""
+    if '"working_dir"' not in serialized and '"py_modules"' not in serialized:
+        return ""
+    try:
+        env = msgspec.json.decode(serialized)
+        working_dir, py_modules = env.get("working_dir") or "", env.get("py_modules") or []
+        uris = msgspec.json.encode({"working_dir_uri": working_dir, "py_modules_uris": py_modules}).decode()
+    except BAD_DATA:
+        return ""
+    return f',"uris":{uris}' if working_dir or py_modules else ""
 
 
 def _config(serialized: str) -> str:

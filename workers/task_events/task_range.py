@@ -39,6 +39,7 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
     rows: list[tuple[Scalar, ...]] = []
     counts: defaultdict[str, Counter[CountKey]] = defaultdict(Counter)
     lineage: defaultdict[str, list[LineageTask]] = defaultdict(list)
+    by_function = ends.old is not None and ends.old.by_function
     for attempt in _attempts(chunks, ends):
         definition = attempt.definition
         if definition is None:
@@ -50,7 +51,7 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
         if definition.type != DRIVER:
             _, name, state, job, actor, kind, function, parent, *_ = row.values
             task = LineageTask(attempt.task_id, name or function, function, kind, state, parent, actor, row.created_ms)  # type: ignore[arg-type]
-            counts[job][task.name, task.type, task.state] += 1  # type: ignore[index]
+            counts[job][function if by_function else task.name, task.type, task.state] += 1  # type: ignore[index]
             lineage[job].append(task)  # type: ignore[index]
     columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else ((),) * len(COLUMNS), strict=True))
     index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)

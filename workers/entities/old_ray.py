@@ -1,0 +1,26 @@
+"""What the merge of tasks needs for sessions of Ray before 2.58, beside the tasks themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from shared.ray.versions import EXECUTORS_NODE, SUMMARY_BY_NAME, WHOLE_LOG_INFO
+from shared.sessions import Session
+from workers.entities.ends import OldRay
+from workers.entities.node_details import TEMP_DIR
+
+# A worker that was started before there was a job for it: its files name none.
+_PRESTARTED = re.compile(r"[^/]+/logs/(?:old/)?worker-([0-9a-f]{56})-f{8}-\d+\.out")
+
+
+def old_ray(version: str | None, log_names: Iterable[str], session: Session) -> OldRay | None:
+    """`log_names` are keys below the session. None for Ray from 2.58 on, and for one that nothing tells the version of."""
+    if WHOLE_LOG_INFO.in_ray(version):
+        return None
+    return OldRay(
+        by_function=not SUMMARY_BY_NAME.in_ray(version),
+        senders_node=not EXECUTORS_NODE.in_ray(version),
+        log_directory=f"{TEMP_DIR}/{session.session}/logs/",
+        prestarted=frozenset(match[1] for name in log_names if (match := _PRESTARTED.fullmatch(name))),
+    )
