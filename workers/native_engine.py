@@ -62,7 +62,15 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
     """As `task_events.task_range.merge_range`."""
     runtime_envs = RuntimeEnvs()
     deaths = {worker: (death.end_ms, death.exit_type, death.exit_detail) for worker, death in ends.deaths.items()}
-    made = _guarded(core.merge_range, list(chunks), runtime_envs, deaths, ends.job_ends)
+    old = ends.old and (
+        ends.old.by_function,
+        ends.old.senders_node,
+        ends.old.log_info,
+        ends.old.log_directory,
+        set(ends.old.prestarted),
+        {key: tuple(starts) for key, starts in ends.old.log_starts.items()},
+    )
+    made = _guarded(core.merge_range, list(chunks), runtime_envs, deaths, ends.job_ends, old)
     starts, fields = assembled(
         TASKS.name, number, [(rows, fmt.compress(base), fmt.compress(whole)) for rows, base, whole in made["blocks"]]
     )

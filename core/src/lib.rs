@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use rmp::encode::{write_array_len, write_bin, write_str};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use table::{Error, Part, Table};
 
 const ONES: &str = "ffffffffffffffff";
@@ -106,7 +106,7 @@ fn attempts<'a>(chunks: &'a [PyBackedBytes], ends: &rules::Ends) -> Result<Attem
         }
     }
     let ordered: BTreeMap<_, _> = tasks.into_iter().collect();
-    ordered.into_iter().map(|(task_id, records)| Ok((task_id, merge(records, ends)?))).collect()
+    ordered.into_iter().map(|(task_id, records)| Ok((task_id, merge(task_id, records, ends)?))).collect()
 }
 
 /// `runtime_env_info` by serialized runtime environment, and whether it is a driver's.
@@ -123,8 +123,8 @@ fn runtime_envs<'a>(attempts: &'a Attempts<'a>, ask: &Bound<'_, PyAny>) -> PyRes
     Ok(known)
 }
 
-fn tabulated<'a>(attempts: &'a Attempts<'a>, envs: &RuntimeEnvs<'a>) -> Result<(Vec<String>, Part), Error> {
-    let mut table = Table::new();
+fn tabulated<'a>(attempts: &'a Attempts<'a>, envs: &RuntimeEnvs<'a>, by_function: bool) -> Result<(Vec<String>, Part), Error> {
+    let mut table = Table::new(by_function);
     for (task_id, of_task) in attempts {
         for attempt in of_task {
             table.add(task_id, attempt, |env, driver| envs.get(&(env, driver)).map_or("{}", String::as_str))?;
@@ -134,8 +134,11 @@ fn tabulated<'a>(attempts: &'a Attempts<'a>, envs: &RuntimeEnvs<'a>) -> Result<(
     Ok((ids, table.finish()?))
 }
 
+/// The fields of `OldRay`, in order.
+type OldRay = (bool, bool, bool, String, HashSet<String>, HashMap<String, (i64, i64)>);
+
 /// One range's records (what `Splitter.take` gave) to what a part of the `tasks` table is made of. `runtime_env(serialized, driver)`
-/// gives the JSON of a `runtime_env_info`; `deaths` and `job_ends` are those of `TaskEnds`.
+/// gives the JSON of a `runtime_env_info`; `deaths`, `job_ends` and `old` are those of `TaskEnds`.
 #[pyfunction]
 fn merge_range<'py>(
     py: Python<'py>,
@@ -143,12 +146,22 @@ fn merge_range<'py>(
     runtime_env: Bound<'py, PyAny>,
     deaths: HashMap<String, (i64, i64, String)>,
     job_ends: HashMap<String, i64>,
+    old: Option<OldRay>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let failed = |error: Error| PyValueError::new_err(error.to_string());
-    let ends = rules::Ends { deaths, job_ends };
+    let old = old.map(|(by_function, senders_node, log_info, log_directory, prestarted, log_starts)| rules::OldRay {
+        by_function,
+        senders_node,
+        log_info,
+        log_directory,
+        prestarted,
+        log_starts,
+    });
+    let ends = rules::Ends { deaths, job_ends, old };
+    let by_function = ends.old.as_ref().is_some_and(|old| old.by_function);
     let merged = py.allow_threads(|| attempts(&chunks, &ends)).map_err(failed)?;
     let envs = runtime_envs(&merged, &runtime_env)?;
-    let (ids, part) = py.allow_threads(|| tabulated(&merged, &envs)).map_err(failed)?;
+    let (ids, part) = py.allow_threads(|| tabulated(&merged, &envs, by_function)).map_err(failed)?;
     let bytes = |data: &[u8]| PyBytes::new(py, data);
     let made = PyDict::new(py);
     let blocks: Vec<_> = part.blocks.iter().map(|(rows, base, whole)| (*rows, bytes(base.as_bytes()), bytes(whole.as_bytes()))).collect();

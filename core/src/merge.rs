@@ -1,7 +1,7 @@
 //! The records of a task to one attempt each: the twin of `workers/task_events/merge.py`.
 
 use crate::record::{Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, TaskRecord, Text};
-use crate::rules::{end_from_outside, merged_logs, Ends};
+use crate::rules::{end_from_outside, inferred_logs, known_logs, merged_logs, Ends};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -21,6 +21,7 @@ pub struct Attempt<'a> {
     pub debugger_paused: Option<bool>,
     pub profile: Option<Profile<'a>>,
     pub spans: Vec<Span<'a>>,
+    pub node_rank: u8,
 }
 
 impl Attempt<'_> {
@@ -30,11 +31,12 @@ impl Attempt<'_> {
     }
 }
 
-pub fn merge<'a>(mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
+pub fn merge<'a>(task_id: &str, mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
     encoded.sort_unstable();
     encoded.dedup();
     let mut records = encoded.into_iter().map(rmp_serde::from_slice).collect::<Result<Vec<TaskRecord>, _>>()?;
     records.sort_by_key(|record| record.ns);
+    let senders_node = ends.old.as_ref().is_some_and(|old| old.senders_node);
     let mut attempts: Vec<Attempt> = Vec::with_capacity(1);
     for record in records {
         let at = attempts.iter().position(|attempt| attempt.number == record.attempt).unwrap_or_else(|| {
@@ -43,7 +45,7 @@ pub fn merge<'a>(mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<
         });
         let attempt = &mut attempts[at];
         if let Some(lifecycle) = record.lifecycle {
-            live(attempt, lifecycle);
+            live(attempt, lifecycle, senders_node);
         } else if let Some(mut profile) = record.profile {
             attempt.spans.append(&mut profile.spans);
             attempt.profile = Some(profile);
@@ -55,13 +57,18 @@ pub fn merge<'a>(mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<
     for attempt in &mut attempts {
         attempt.spans = distinct(std::mem::take(&mut attempt.spans));
         end(attempt, ends);
+        if let Some(old) = &ends.old {
+            attempt.logs = inferred_logs(attempt, task_id, old);
+        }
     }
     attempts.sort_by_key(|attempt| Reverse(attempt.number));
     Ok(attempts)
 }
 
-/// Only what an event sets counts.
-fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>) {
+/// Only what an event sets counts; where an attempt ran, its worker's own events know best.
+fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>, senders_node: bool) {
+    let own = lifecycle.worker_pid != 0 || lifecycle.states.iter().any(|state| state.0 .0 == "RUNNING");
+    let rank = if own { 2 } else { u8::from(!lifecycle.worker_id.is_empty()) };
     for state in lifecycle.states {
         match attempt.states.iter_mut().find(|known| known.0 == state.0) {
             None => attempt.states.push((state.0, state.1)),
@@ -74,7 +81,9 @@ fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>) {
             *known = told;
         }
     };
-    set(&mut attempt.node_id, lifecycle.node_id);
+    if !lifecycle.node_id.is_empty() && rank >= attempt.node_rank && (rank > 0 || !senders_node) {
+        (attempt.node_id, attempt.node_rank) = (lifecycle.node_id, rank);
+    }
     set(&mut attempt.worker_id, lifecycle.worker_id);
     set(&mut attempt.repr_name, lifecycle.repr_name);
     if lifecycle.worker_pid != 0 {
@@ -82,7 +91,7 @@ fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>) {
     }
     attempt.error = lifecycle.error.or(attempt.error.take());
     attempt.debugger_paused = lifecycle.debugger_paused.or(attempt.debugger_paused);
-    if let Some(later) = lifecycle.logs {
+    if let Some(later) = lifecycle.logs.map(known_logs) {
         attempt.logs = Some(match attempt.logs.take() {
             Some(known) => merged_logs(known, later),
             None => later,

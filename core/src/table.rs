@@ -112,6 +112,7 @@ pub struct Table {
     filled: usize,
     jobs: Vec<(String, OfJob)>,
     job_places: HashMap<String, usize>,
+    by_function: bool,
 }
 
 /// What a table part is made of: `writer.TablePart.finish` compresses and names it.
@@ -125,8 +126,9 @@ pub struct Part {
 }
 
 impl Table {
-    pub fn new() -> Self {
-        Table { columns: COLUMNS.iter().map(|_| Column::default()).collect(), ..Table::default() }
+    /// `by_function`: count by function, not by name.
+    pub fn new(by_function: bool) -> Self {
+        Table { columns: COLUMNS.iter().map(|_| Column::default()).collect(), by_function, ..Table::default() }
     }
 
     pub fn add<'a, 'e>(&mut self, id: &str, attempt: &'a Attempt<'a>, runtime_env: impl FnOnce(&'a str, bool) -> &'e str) -> Result<(), Error> {
@@ -139,7 +141,7 @@ impl Table {
         let cluster = &mut self.clusters[at];
         let (mut base, mut whole) = (String::with_capacity(512), String::with_capacity(2048));
         let mut noted = Ok(());
-        let (columns, jobs, job_places) = (&mut self.columns, &mut self.jobs, &mut self.job_places);
+        let (columns, jobs, job_places, by_function) = (&mut self.columns, &mut self.jobs, &mut self.job_places, self.by_function);
         render(id, attempt, runtime_env, &mut base, &mut whole, |values, created| {
             for (column, value) in columns.iter_mut().zip(values) {
                 column.add(*value);
@@ -149,7 +151,7 @@ impl Table {
                     jobs.push((job.to_string(), OfJob::default()));
                     jobs.len() - 1
                 });
-                noted = jobs[place].1.add(id, values, created);
+                noted = jobs[place].1.add(id, values, created, by_function);
             }
         });
         noted?;
@@ -201,9 +203,10 @@ impl Table {
 
 impl OfJob {
     /// Counts an attempt, and adds it to the lineage as `LineageTask` in msgpack.
-    fn add(&mut self, id: &str, values: &[Value; 15], created: Option<i64>) -> Result<(), Error> {
+    fn add(&mut self, id: &str, values: &[Value; 15], created: Option<i64>, by_function: bool) -> Result<(), Error> {
         let name = if text(values[NAME]).is_empty() { text(values[FUNCTION]) } else { text(values[NAME]) };
-        let key = [name, text(values[KIND]), text(values[STATE])].map(str::to_string);
+        let counted = if by_function { text(values[FUNCTION]) } else { name };
+        let key = [counted, text(values[KIND]), text(values[STATE])].map(str::to_string);
         match self.places.get(&key) {
             Some(at) => self.counts[*at].1 += 1,
             None => {

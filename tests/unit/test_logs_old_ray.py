@@ -90,20 +90,27 @@ async def test_without_any_information_by_the_order_of_the_workers_tasks(tmp_pat
     assert (answer.status_code, answer.text) == (200, OUTPUTS[number])
 
 
+async def test_an_attempt_that_ray_never_gave_a_log_has_none(tmp_path: Path) -> None:
+    _place(tmp_path, b"".join(PIECES))
+    answer = await _log(tmp_path, _tasks(task_log_info=None), 2)
+    assert answer.status_code >= 400
+    assert "log_info = None" in answer.text
+
+
 async def test_a_worker_of_which_tasks_were_lost_is_not_guessed_at(tmp_path: Path) -> None:
     _place(tmp_path, b"".join(PIECES))
     rows = [row for row in _tasks(task_log_info=None) if row["task_id"] != _task_id(0)]
-    answer = await _log(tmp_path, rows, 2)
+    answer = await _log(tmp_path, rows, 2, version="2.54.1")
     assert answer.status_code >= 400
-    assert "Ray 2.55.1 did not export which lines task attempt:" in answer.text
-    assert (await _log(tmp_path, rows, 3)).text == "mine\n", "the only one of its name"
+    assert "Ray 2.54.1 did not export which lines task attempt:" in answer.text
+    assert (await _log(tmp_path, rows, 3, version="2.54.1")).text == "mine\n", "the only one of its name"
 
 
 async def test_tasks_that_began_in_the_same_millisecond(tmp_path: Path) -> None:
     _place(tmp_path, b"".join(PIECES))
-    answer = await _log(tmp_path, _tasks(task_log_info=None, start_time_ms=10.0), 2)
+    answer = await _log(tmp_path, _tasks(task_log_info=None, start_time_ms=10.0), 2, version="2.54.1")
     assert "not known in which order" in answer.text
-    assert (await _log(tmp_path, _tasks(task_log_info=None, start_time_ms=10.0), 1)).text == ""
+    assert (await _log(tmp_path, _tasks(task_log_info=None, start_time_ms=10.0), 1, version="2.54.1")).text == ""
 
 
 async def test_another_tasks_marker_before_the_end(tmp_path: Path) -> None:

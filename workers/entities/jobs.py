@@ -94,7 +94,7 @@ def _submitted(job: Submission, ips: dict[str, str], session: Session) -> dict[s
     status = _status(job)
     message, error_type = _outcome(job, status, runtime_env)
     node_id = hex_id(last, "driverNodeId") or job.node_id or (hex_id(driver.definition, "driverNodeId") if driver else "")
-    started = status != "PENDING"
+    started = status != "PENDING" and not (job.supervisor and job.supervisor.state == "DEAD" and not job.supervisor.nodes)
     return {
         "type": "SUBMISSION",
         "job_id": driver.id if driver else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from shared.ray.versions import EXECUTORS_NODE, SUMMARY_BY_NAME, WHOLE_LOG_INFO
+from shared.ray.versions import EXECUTORS_NODE, LOG_INFO, SUMMARY_BY_NAME, WHOLE_LOG_INFO
 from shared.sessions import Session
 from workers.entities.ends import OldRay
 from workers.entities.node_details import TEMP_DIR
@@ -21,6 +21,7 @@ def old_ray(version: str | None, log_names: Iterable[str], session: Session) -> 
     return OldRay(
         by_function=not SUMMARY_BY_NAME.in_ray(version),
         senders_node=not EXECUTORS_NODE.in_ray(version),
+        log_info=LOG_INFO.in_ray(version),
         log_directory=f"{TEMP_DIR}/{session.session}/logs/",
         prestarted=frozenset(match[1] for name in log_names if (match := _PRESTARTED.fullmatch(name))),
     )

@@ -50,6 +50,8 @@ def inferred_logs(attempt: Attempt, definition: Definition, old: OldRay) -> LogI
     logs = attempt.logs
     if definition.type != "NORMAL_TASK" or not attempt.worker_id or not attempt.worker_pid or "RUNNING" not in attempt.states:
         return logs
+    if logs is None and old.log_info:
+        return None
     logs = logs or LogInfo()
     job = _NO_JOB if attempt.worker_id in old.prestarted else definition.job_id
     file = f"{old.log_directory}worker-{attempt.worker_id}-{job}-{attempt.worker_pid}"

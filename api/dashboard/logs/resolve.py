@@ -22,7 +22,7 @@ from api.dashboard.scope import DashboardScope
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefixes
 from shared.ray.columns import TASKS
-from shared.ray.versions import WHOLE_LOG_INFO
+from shared.ray.versions import LOG_INFO, WHOLE_LOG_INFO
 from shared.snapshots.filters import make_filter
 
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
@@ -139,7 +139,8 @@ async def _of_task(scope: DashboardScope, task_id: str, options: LogOptions) -> 
     node_id, info, actor_id = row["node_id"], row["task_log_info"], row["actor_id"]
     if not node_id:
         raise LogNotFound(f"Could not find log file for task attempt.{task_id}({attempt}) due to missing node info.")
-    if row["type"] == "NORMAL_TASK" and not WHOLE_LOG_INFO.in_ray((await scope.snapshot.meta()).ray_version):
+    version = (await scope.snapshot.meta()).ray_version
+    if row["type"] == "NORMAL_TASK" and not WHOLE_LOG_INFO.in_ray(version) and (info is not None or not LOG_INFO.in_ray(version)):
         return await _by_markers(scope, row, options)
     if info is None and actor_id:
         raise LogNotFound(_ASK_THE_ACTOR.format(actor=actor_id))
