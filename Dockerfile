@@ -4,6 +4,17 @@
 # There are no absolute paths in RUN lines but those of the variables: tests/integration/test_image.py runs this very file
 # without a container engine.
 ARG PYTHON=3.11-slim-bookworm
+ARG RUST=1-slim-bookworm
+
+# The engine's core. docker build --build-arg ENGINE=python: without it, the plain Python engine does its work.
+FROM rust:${RUST} AS core
+ARG ENGINE=native
+ENV CORE=/core PYO3_NO_PYTHON=1
+WORKDIR /core
+COPY core core
+RUN mkdir -p "$CORE/built" && if [ "$ENGINE" = native ]; then \
+      cargo build --quiet --release --locked --manifest-path core/Cargo.toml --target-dir target \
+      && cp target/release/libray_history_core.so "$CORE/built/ray_history_core.abi3.so"; fi
 
 FROM python:${PYTHON} AS build
 ENV VENV=/app PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -27,6 +38,9 @@ RUN mkdir -p "$PAGES" \
  && if [ -n "$RAY_VERSION" ]; then "$VENV/bin/ray-history" dashboard fetch $RAY_VERSION --directory "$PAGES"; fi
 
 FROM build AS app
+ENV CORE=/core
+COPY --from=core /core/built /core/built
+RUN cp -R "$CORE/built/." "$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
 RUN "$VENV/bin/pip" uninstall --quiet --yes hatchling pip && "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib"
 
 FROM python:${PYTHON} AS runtime

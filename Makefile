@@ -15,12 +15,12 @@ SEED ?= 1
 JOBS ?= 4
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help setup demo test soak lint format type bench bench-quick browser-matrix docs lock clean
+.PHONY: help setup core-test demo test hostile soak lint format type bench bench-quick browser-matrix docs lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready-dev ## install everything that developing needs into .venv
+setup: $(VENV)/.ready-dev $(VENV)/.core ## install everything that developing needs into .venv
 
 # A newer Python is taken when `python3` itself is too old.
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -42,6 +42,28 @@ $(VENV)/.ready-dev: requirements-dev.lock $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
+# The engine's core in Rust. Kept by its sources, for other checkouts on this machine. Without cargo the plain Python engine does its work.
+CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo))
+CORE_SOURCES := $(wildcard core/Cargo.* core/src/*.rs)
+CORE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ray-history-core/$(shell cat $(CORE_SOURCES) | cksum | tr ' ' -)
+
+core/.built: $(CORE_SOURCES)
+	@if [ -z "$(CARGO)" ]; then echo "without the core in Rust (there is no cargo): the plain Python engine does its work"; \
+	elif ! [ -e $(CORE).so ]; then \
+	  echo "building the core in Rust"; \
+	  if PATH="$(dir $(CARGO)):$$PATH" PYO3_NO_PYTHON=1 cargo build --quiet --release --locked --manifest-path core/Cargo.toml --target-dir core/target; then \
+	    mkdir -p $(dir $(CORE)) && cp core/target/release/libray_history_core.so $(CORE).tmp && mv $(CORE).tmp $(CORE).so; \
+	  else echo "without the core in Rust (it could not be built): the plain Python engine does its work"; fi; fi
+	@touch $@
+
+$(VENV)/.core: core/.built $(VENV)/.ready
+	@if [ -e $(CORE).so ]; then cp $(CORE).so "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/ray_history_core.abi3.so"; fi
+	@touch $@
+
+core-test: ## check and test the core in Rust
+	@PATH="$(dir $(CARGO)):$$PATH" PYO3_NO_PYTHON=1 cargo clippy --quiet --locked --manifest-path core/Cargo.toml --target-dir core/target -- -D warnings
+	@PATH="$(dir $(CARGO)):$$PATH" cargo test --quiet --locked --no-default-features --manifest-path core/Cargo.toml --target-dir core/target
+
 demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http://127.0.0.1:8080
 	@$(BIN)/python tests/data/recorded.py unpack $(DEMO) --only bucket
 	@$(BIN)/ray-history dashboard fetch $(RAY_VERSION) --directory $(DEMO)/dashboard >/dev/null \
@@ -50,6 +72,9 @@ demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http:
 
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+hostile: $(VENV)/.ready-dev ## load 500 sessions with mutated event files (SEED=7 ARGS="-k name")
+	@HOSTILE_LOADS=500 HOSTILE_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile.py $(ARGS)
 
 soak: $(VENV)/.ready-dev ## load sessions while faults strike (RUNS=1000 SEED=7 JOBS=4; docs/reliability.md)
 	@$(BIN)/python -m tests.soak --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) $(ARGS)
@@ -85,4 +110,4 @@ lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARG
 	  --constraint <(sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements-dev.lock) --output-file requirements.lock
 
 clean: ## remove .venv, the demo's data and caches
-	@rm -rf $(VENV) $(DEMO) .soak dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) core/.built core/target $(DEMO) .soak dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

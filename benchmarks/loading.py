@@ -32,10 +32,17 @@ class Load:
     events: int
     peak_rss: int
     snapshot: str
+    engine: str
 
     def details(self) -> dict[str, Any]:
         phases = {name: round(seconds, 3) for name, seconds in self.phases.items()}
-        return {"seconds": round(self.seconds, 3), "phases": phases, "bytes_read": self.bytes_read, "events": self.events}
+        return {
+            "engine": self.engine,
+            "seconds": round(self.seconds, 3),
+            "phases": phases,
+            "bytes_read": self.bytes_read,
+            "events": self.events,
+        }
 
 
 def load(server: Server, session: Session) -> Load:
@@ -51,14 +58,15 @@ def load(server: Server, session: Session) -> Load:
     keys = server.keyspace.session(session.key)
     status = _hash(server, keys.status)
     assert status["state"] == "loaded", status
-    counts = read_reports(cast("dict[bytes, bytes]", server.redis.hgetall(keys.progress(status["id"])))).counts
+    report = read_reports(cast("dict[bytes, bytes]", server.redis.hgetall(keys.progress(status["id"]))))
+    counts, engine = report.counts, str(report.said["engine"])
     # The loaded marker is set at this time, on the same clock: no poll's pause is in it.
     ended = float(status["finished_at"])
     times = [*seen, ("", ended)]
     phases: dict[str, float] = {}
     for (name, start), (_, end) in pairwise(times):
         phases[name] = phases.get(name, 0) + max(0.0, end - start) / 1000
-    return Load((ended - began) / 1000, phases, counts["bytes_read"], counts["events"], max(peak), status["id"])
+    return Load((ended - began) / 1000, phases, counts["bytes_read"], counts["events"], max(peak), status["id"], engine)
 
 
 def snapshot_bytes(server: Server, session: Session, snapshot: str) -> int:

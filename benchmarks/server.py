@@ -52,12 +52,12 @@ class Server:
     def redis_settings(self) -> RedisSettings:
         return RedisSettings(redis_url=SecretStr(self._embedded.url), redis_timeout=30)
 
-    def start_workers(self, count: int) -> None:
-        """Instead of those that run, if any."""
+    def start_workers(self, count: int, engine: str = "auto") -> None:
+        """Instead of those that run, if any. `engine` is RAY_HISTORY_ENGINE."""
         self._end("worker")
         ready = self._directory / "worker-ready"
         ready.unlink(missing_ok=True)
-        part = self._part("worker", [*_CLI, "worker", "--concurrency", str(count), "--ready-file", str(ready)])
+        part = self._part("worker", [*_CLI, "worker", "--concurrency", str(count), "--ready-file", str(ready)], engine=engine)
         part.wait_until(ready.exists, "worker", _READY)
 
     def start_api(self) -> None:
@@ -91,8 +91,12 @@ class Server:
         assert answer.status == 200, (path, answer.status, answer.body[:500])
         return json.loads(answer.body)
 
-    def _part(self, name: str, command: list[str], stdin: bytes | None = None) -> Processes:
-        environment = {"RAY_HISTORY_STORAGE": self._bucket.as_uri(), "RAY_HISTORY_REDIS_URL": self._embedded.url}
+    def _part(self, name: str, command: list[str], stdin: bytes | None = None, engine: str = "auto") -> Processes:
+        environment = {
+            "RAY_HISTORY_STORAGE": self._bucket.as_uri(),
+            "RAY_HISTORY_REDIS_URL": self._embedded.url,
+            "RAY_HISTORY_ENGINE": engine,
+        }
         part = self._parts[name] = Processes()
         part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin, env=environment)
         return part

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
+from importlib.util import find_spec
 
 import typer
+
+from shared.settings import LoadSettings
 
 VERSION = metadata.version("ray-history-server")
 
@@ -18,5 +21,6 @@ def print_version(wanted: bool) -> None:
 
 
 def version() -> None:
-    """Print the version of this program and of the Python that runs it."""
-    print(f"ray-history {VERSION} (Python {platform.python_version()})")
+    """Print the version of this program, of the Python that runs it, and which engine reads task events here."""
+    native = LoadSettings().engine != "python" and find_spec("ray_history_core") is not None
+    print(f"ray-history {VERSION} (Python {platform.python_version()}, {'native' if native else 'python'} engine)")

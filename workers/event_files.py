@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from shared.errors import StorageUnavailable
+from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
@@ -19,6 +19,8 @@ from workers.nearby import METADATA, nearby_metadata
 
 # Directories of logs that no load looks into.
 _OTHER_LOGS = re.compile(r"[^/]+/logs/(?!events/)[^/]+/")
+# Bytes of answers, and of all log event files, that a load looks at. Live keeps 10,000 log events of a job.
+_LARGEST_ANSWER, _LOG_EVENTS_READ = 16 << 20, 32 << 20
 _LOG_EVENTS = "*/logs/events/event_*.log"
 
 
@@ -91,10 +93,30 @@ def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Call
 
 
 def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
-    """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss."""
+    """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss.
+
+    Neither are they larger than what fits in memory: of a large log event file the end is read, a large answer is a loss.
+    """
     session = run.session
     contents: dict[str, bytes] = {}
-    for file, data in storage.read_many([*files.endpoints.values(), *files.log_events]):
+    wanted: list[ObjectInfo] = []
+    for file in files.endpoints.values():
+        if file.size > _LARGEST_ANSWER:
+            run.loss(file.key, "file_too_large", f"a stored answer of {file.size} bytes")
+        else:
+            wanted.append(file)
+    room = _LOG_EVENTS_READ
+    for file in sorted(files.log_events, key=lambda file: file.size):
+        if file.size <= room:
+            wanted.append(file)
+        else:
+            run.loss(file.key, "file_too_large", f"only the last {room} of its {file.size} bytes were read")
+            try:
+                contents[file.key] = storage.read_range(file.key, file.size - room, room).partition(b"\n")[2]
+            except (ObjectNotFound, StorageUnavailable) as exc:
+                run.loss(file.key, exc.code, str(exc))
+        room = max(0, room - file.size)
+    for file, data in storage.read_many(wanted):
         if isinstance(data, bytes):
             contents[file.key] = data
         else:

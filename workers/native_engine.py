@@ -21,6 +21,7 @@ from workers.task_events.records import decode_records, encode_records
 from workers.task_events.runtime_env import RuntimeEnvs
 from workers.task_events.split import Splitter
 from workers.task_events.task_range import TaskRange
+from workers.task_events.task_range import merge_range as reference_merge
 
 
 class NativeSplitter:
@@ -59,18 +60,12 @@ class NativeSplitter:
 
 
 def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRange:
-    """As `task_events.task_range.merge_range`."""
+    """As `task_events.task_range.merge_range`, which merges what older versions of Ray wrote: their rules are said there only."""
+    if ends.old is not None:
+        return reference_merge(number, chunks, ends)
     runtime_envs = RuntimeEnvs()
     deaths = {worker: (death.end_ms, death.exit_type, death.exit_detail) for worker, death in ends.deaths.items()}
-    old = ends.old and (
-        ends.old.by_function,
-        ends.old.senders_node,
-        ends.old.log_info,
-        ends.old.log_directory,
-        set(ends.old.prestarted),
-        {key: tuple(starts) for key, starts in ends.old.log_starts.items()},
-    )
-    made = _guarded(core.merge_range, list(chunks), runtime_envs, deaths, ends.job_ends, old)
+    made = _guarded(core.merge_range, list(chunks), runtime_envs, deaths, ends.job_ends)
     starts, fields = assembled(
         TASKS.name, number, [(rows, fmt.compress(base), fmt.compress(whole)) for rows, base, whole in made["blocks"]]
     )

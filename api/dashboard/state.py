@@ -126,8 +126,12 @@ def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None
 
 
 def warned(meta: Meta, table: str) -> list[str] | None:
-    """What this session's table lacks though nothing was lost: its Ray exported less, or nothing."""
-    return [one.message for one in meta.warnings if not one.tables or table in one.tables] or None
+    """What this session's table lacks though no file was lost: its Ray exported less, or nothing; what could not be read."""
+    found = [one.message for one in meta.warnings if not one.tables or table in one.tables]
+    if meta.counts:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(meta.counts.items()))
+        found.append(f"Some events or values could not be read and were left out: {kinds}. The load status has samples.")
+    return found or None
 
 
 def partial_failure(meta: Meta) -> str:

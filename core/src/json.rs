@@ -1,9 +1,11 @@
 //! JSON as collectors write it. Every unusual value is an error here: such a line is left to the Python reference.
 
 use crate::record::Text;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
+use std::marker::PhantomData;
 
 /// An integer, or a 64-bit one as text.
 #[derive(Clone, Copy)]
@@ -36,7 +38,7 @@ impl<'de> Deserialize<'de> for Int {
 }
 
 /// A map of texts to values of one kind, as JSON text again.
-pub struct JsonMap<T>(pub String, std::marker::PhantomData<T>);
+pub struct JsonMap<T>(pub String, PhantomData<T>);
 
 pub trait MapValue<'de>: Deserialize<'de> {
     fn write(&self, out: &mut String);
@@ -56,7 +58,7 @@ impl<'de: 'a, 'a> MapValue<'de> for Text<'a> {
 
 impl<'de, T: MapValue<'de>> Deserialize<'de> for JsonMap<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V<T>(std::marker::PhantomData<T>);
+        struct V<T>(PhantomData<T>);
         impl<'de, T: MapValue<'de>> Visitor<'de> for V<T> {
             type Value = JsonMap<T>;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -78,173 +80,74 @@ impl<'de, T: MapValue<'de>> Deserialize<'de> for JsonMap<T> {
                     keys.push(key);
                 }
                 out.push('}');
-                Ok(JsonMap(out, std::marker::PhantomData))
+                Ok(JsonMap(out, PhantomData))
             }
         }
-        deserializer.deserialize_map(V(std::marker::PhantomData))
+        deserializer.deserialize_map(V(PhantomData))
     }
 }
 
-type Fields<'a> = Option<Text<'a>>;
+/// A message. Serde would take an array for one, field by field.
+#[derive(Default)]
+pub struct Object<T>(pub T);
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Call<'a> {
-    #[serde(borrow)]
-    pub function_name: Fields<'a>,
-    #[serde(borrow)]
-    pub class_name: Fields<'a>,
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for V<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(V(PhantomData))
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Function<'a> {
-    #[serde(borrow)]
-    pub python_function_descriptor: Option<Call<'a>>,
-    #[serde(borrow)]
-    pub java_function_descriptor: Option<Call<'a>>,
-    #[serde(borrow)]
-    pub cpp_function_descriptor: Option<Call<'a>>,
+type Str<'a> = Option<Text<'a>>;
+type Message<T> = Option<Object<T>>;
+type Messages<T> = Option<Vec<Object<T>>>;
+
+macro_rules! messages {
+    ($($name:ident { $($field:ident: $kind:ty),* $(,)? })*) => { $(
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase", default, bound(deserialize = "'de: 'a"))]
+        pub struct $name<'a> { $(pub $field: $kind),* }
+    )* };
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Definition<'a> {
-    #[serde(borrow)]
-    pub task_id: Fields<'a>,
-    pub task_attempt: Option<Int>,
-    #[serde(borrow)]
-    pub job_id: Fields<'a>,
-    #[serde(borrow)]
-    pub task_type: Fields<'a>,
-    #[serde(borrow)]
-    pub task_name: Fields<'a>,
-    #[serde(borrow)]
-    pub actor_task_name: Fields<'a>,
-    #[serde(borrow)]
-    pub actor_id: Fields<'a>,
-    #[serde(borrow)]
-    pub task_func: Option<Function<'a>>,
-    #[serde(borrow)]
-    pub actor_func: Option<Function<'a>>,
-    #[serde(borrow)]
-    pub language: Fields<'a>,
-    #[serde(borrow)]
-    pub parent_task_id: Fields<'a>,
-    #[serde(borrow)]
-    pub placement_group_id: Fields<'a>,
-    #[serde(borrow)]
-    pub serialized_runtime_env: Fields<'a>,
-    pub required_resources: Option<JsonMap<f64>>,
-    #[serde(borrow)]
-    pub label_selector: Option<JsonMap<Text<'a>>>,
-    pub fallback_strategy: Option<IgnoredAny>,
-    #[serde(borrow)]
-    pub call_site: Fields<'a>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub struct Transition<'a> {
-    #[serde(borrow)]
-    pub state: Fields<'a>,
-    #[serde(borrow)]
-    pub timestamp: Fields<'a>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ErrorInfo<'a> {
-    #[serde(borrow)]
-    pub error_type: Fields<'a>,
-    #[serde(borrow)]
-    pub error_message: Fields<'a>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LogInfo<'a> {
-    #[serde(borrow)]
-    pub stdout_file: Fields<'a>,
-    #[serde(borrow)]
-    pub stderr_file: Fields<'a>,
-    pub stdout_start: Option<Int>,
-    pub stdout_end: Option<Int>,
-    pub stderr_start: Option<Int>,
-    pub stderr_end: Option<Int>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Lifecycle<'a> {
-    #[serde(borrow)]
-    pub task_id: Fields<'a>,
-    pub task_attempt: Option<Int>,
-    #[serde(borrow)]
-    pub state_transitions: Option<Vec<Transition<'a>>>,
-    #[serde(borrow)]
-    pub node_id: Fields<'a>,
-    #[serde(borrow)]
-    pub worker_id: Fields<'a>,
-    pub worker_pid: Option<Int>,
-    #[serde(borrow)]
-    pub ray_error_info: Option<ErrorInfo<'a>>,
-    #[serde(borrow)]
-    pub task_log_info: Option<LogInfo<'a>>,
-    #[serde(borrow)]
-    pub actor_repr_name: Fields<'a>,
-    pub is_debugger_paused: Option<bool>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Span<'a> {
-    #[serde(borrow)]
-    pub event_name: Fields<'a>,
-    pub start_time: Option<Int>,
-    pub end_time: Option<Int>,
-    #[serde(borrow)]
-    pub extra_data: Fields<'a>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Spans<'a> {
-    #[serde(borrow)]
-    pub component_id: Fields<'a>,
-    #[serde(borrow)]
-    pub component_type: Fields<'a>,
-    #[serde(borrow)]
-    pub node_ip_address: Fields<'a>,
-    #[serde(borrow)]
-    pub events: Option<Vec<Span<'a>>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Profile<'a> {
-    #[serde(borrow)]
-    pub task_id: Fields<'a>,
-    pub attempt_number: Option<Int>,
-    #[serde(borrow)]
-    pub profile_events: Option<Spans<'a>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Event<'a> {
-    #[serde(borrow)]
-    pub event_type: Fields<'a>,
-    #[serde(borrow)]
-    pub timestamp: Fields<'a>,
-    #[serde(borrow)]
-    pub task_lifecycle_event: Option<Lifecycle<'a>>,
-    #[serde(borrow)]
-    pub task_profile_events: Option<Profile<'a>>,
-    #[serde(borrow)]
-    pub task_definition_event: Option<Definition<'a>>,
-    #[serde(borrow)]
-    pub actor_task_definition_event: Option<Definition<'a>>,
+messages! {
+    Call { function_name: Str<'a>, class_name: Str<'a> }
+    Function {
+        python_function_descriptor: Message<Call<'a>>, java_function_descriptor: Message<Call<'a>>, cpp_function_descriptor: Message<Call<'a>>,
+    }
+    Definition {
+        task_id: Str<'a>, task_attempt: Option<Int>, job_id: Str<'a>, task_type: Str<'a>, task_name: Str<'a>, actor_task_name: Str<'a>,
+        actor_id: Str<'a>, task_func: Message<Function<'a>>, actor_func: Message<Function<'a>>, language: Str<'a>, parent_task_id: Str<'a>,
+        placement_group_id: Str<'a>, serialized_runtime_env: Str<'a>, required_resources: Option<JsonMap<f64>>,
+        label_selector: Option<JsonMap<Text<'a>>>, fallback_strategy: Option<IgnoredAny>, call_site: Str<'a>,
+    }
+    Transition { state: Str<'a>, timestamp: Str<'a> }
+    ErrorInfo { error_type: Str<'a>, error_message: Str<'a> }
+    LogInfo {
+        stdout_file: Str<'a>, stderr_file: Str<'a>,
+        stdout_start: Option<Int>, stdout_end: Option<Int>, stderr_start: Option<Int>, stderr_end: Option<Int>,
+    }
+    Lifecycle {
+        task_id: Str<'a>, task_attempt: Option<Int>, state_transitions: Messages<Transition<'a>>, node_id: Str<'a>, worker_id: Str<'a>,
+        worker_pid: Option<Int>, ray_error_info: Message<ErrorInfo<'a>>, task_log_info: Message<LogInfo<'a>>, actor_repr_name: Str<'a>,
+        is_debugger_paused: Option<bool>,
+    }
+    Span { event_name: Str<'a>, start_time: Option<Int>, end_time: Option<Int>, extra_data: Str<'a> }
+    Spans { component_id: Str<'a>, component_type: Str<'a>, node_ip_address: Str<'a>, events: Messages<Span<'a>> }
+    Profile { task_id: Str<'a>, attempt_number: Option<Int>, profile_events: Message<Spans<'a>> }
+    Event {
+        event_type: Str<'a>, timestamp: Str<'a>, task_lifecycle_event: Message<Lifecycle<'a>>, task_profile_events: Message<Profile<'a>>,
+        task_definition_event: Message<Definition<'a>>, actor_task_definition_event: Message<Definition<'a>>,
+    }
 }
 
 /// As Python's `encode_basestring` and msgspec write it.

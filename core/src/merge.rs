@@ -1,7 +1,7 @@
 //! The records of a task to one attempt each: the twin of `workers/task_events/merge.py`.
 
 use crate::record::{Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, TaskRecord, Text};
-use crate::rules::{end_from_outside, inferred_logs, known_logs, merged_logs, Ends};
+use crate::rules::{end_from_outside, known_logs, merged_logs, Ends};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -31,12 +31,11 @@ impl Attempt<'_> {
     }
 }
 
-pub fn merge<'a>(task_id: &str, mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
+pub fn merge<'a>(mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
     encoded.sort_unstable();
     encoded.dedup();
     let mut records = encoded.into_iter().map(rmp_serde::from_slice).collect::<Result<Vec<TaskRecord>, _>>()?;
     records.sort_by_key(|record| record.ns);
-    let senders_node = ends.old.as_ref().is_some_and(|old| old.senders_node);
     let mut attempts: Vec<Attempt> = Vec::with_capacity(1);
     for record in records {
         let at = attempts.iter().position(|attempt| attempt.number == record.attempt).unwrap_or_else(|| {
@@ -45,7 +44,7 @@ pub fn merge<'a>(task_id: &str, mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Resu
         });
         let attempt = &mut attempts[at];
         if let Some(lifecycle) = record.lifecycle {
-            live(attempt, lifecycle, senders_node);
+            live(attempt, lifecycle);
         } else if let Some(mut profile) = record.profile {
             attempt.spans.append(&mut profile.spans);
             attempt.profile = Some(profile);
@@ -57,22 +56,19 @@ pub fn merge<'a>(task_id: &str, mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Resu
     for attempt in &mut attempts {
         attempt.spans = distinct(std::mem::take(&mut attempt.spans));
         end(attempt, ends);
-        if let Some(old) = &ends.old {
-            attempt.logs = inferred_logs(attempt, task_id, old);
-        }
     }
     attempts.sort_by_key(|attempt| Reverse(attempt.number));
     Ok(attempts)
 }
 
-/// Only what an event sets counts; where an attempt ran, its worker's own events know best.
-fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>, senders_node: bool) {
-    let own = lifecycle.worker_pid != 0 || lifecycle.states.iter().any(|state| state.0 .0 == "RUNNING");
+/// Only what an event sets counts. Where an attempt ran its worker's own events know best, then those that name its worker.
+fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>) {
+    let own = lifecycle.worker_pid != 0 || lifecycle.states.iter().any(|state| state.name.0 == "RUNNING");
     let rank = if own { 2 } else { u8::from(!lifecycle.worker_id.is_empty()) };
     for state in lifecycle.states {
-        match attempt.states.iter_mut().find(|known| known.0 == state.0) {
-            None => attempt.states.push((state.0, state.1)),
-            Some(known) if state.1.is_some() => known.1 = state.1,
+        match attempt.states.iter_mut().find(|known| known.0 == state.name) {
+            None => attempt.states.push((state.name, state.ms)),
+            Some(known) if state.ms.is_some() => known.1 = state.ms,
             Some(_) => {}
         }
     }
@@ -81,7 +77,7 @@ fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>, senders_node: b
             *known = told;
         }
     };
-    if !lifecycle.node_id.is_empty() && rank >= attempt.node_rank && (rank > 0 || !senders_node) {
+    if !lifecycle.node_id.is_empty() && rank >= attempt.node_rank {
         (attempt.node_id, attempt.node_rank) = (lifecycle.node_id, rank);
     }
     set(&mut attempt.worker_id, lifecycle.worker_id);
@@ -128,5 +124,38 @@ fn end(attempt: &mut Attempt, ends: &Ends) {
     if let Some((ms, error)) = end_from_outside(&attempt.worker_id.0, &definition.job_id.0, ends) {
         attempt.states.push((Text::from("FAILED"), Some(ms)));
         attempt.error = Some(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::State;
+
+    fn encoded(record: &TaskRecord) -> Vec<u8> {
+        rmp_serde::to_vec(record).unwrap()
+    }
+
+    fn lived(ns: i64, state: &str, ms: Option<i64>) -> Vec<u8> {
+        let states = vec![State { name: Text::from(state), ms }];
+        encoded(&TaskRecord { ns, lifecycle: Some(Lifecycle { states, worker_pid: ns, ..Default::default() }), ..Default::default() })
+    }
+
+    #[test]
+    fn order_and_repetition_do_not_matter() {
+        let defined = encoded(&TaskRecord { ns: 9, definition: Some(Definition::default()), ..Default::default() });
+        let events = [defined, lived(1, "RUNNING", Some(1)), lived(2, "FINISHED", None), lived(3, "RUNNING", None)];
+        let ends = Ends { job_ends: [(String::new(), 7_000_000)].into(), ..Ends::default() };
+        for turn in 0..events.len() {
+            let order = (0..=events.len()).map(|at| &*events[(at + turn) % events.len()]).collect();
+            let found = merge(order, &ends).unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!((found[0].state("RUNNING"), found[0].state("FINISHED"), found[0].state("FAILED")), (Some(Some(1)), Some(None), None));
+            assert_eq!(found[0].worker_pid, 3);
+        }
+        assert!(merge(vec![&events[1]], &ends).unwrap().is_empty(), "live lists no attempt without a definition");
+        let open = merge(vec![&events[0]], &ends).unwrap();
+        assert_eq!(open[0].state("FAILED"), Some(Some(7)));
+        assert!(merge(vec![b"x"], &ends).is_err());
     }
 }

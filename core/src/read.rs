@@ -13,7 +13,7 @@ pub fn read_line(line: &[u8]) -> Option<(String, TaskRecord<'_>)> {
     if line.iter().filter(|byte| **byte == b'{' || **byte == b'[').count() > DEEPEST {
         return None;
     }
-    let event: json::Event = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
+    let json::Object(event) = serde_json::from_str::<json::Object<json::Event>>(std::str::from_utf8(line).ok()?).ok()?;
     let kind = event.event_type?;
     if !matches!(&*kind.0, "TASK_LIFECYCLE_EVENT" | "TASK_PROFILE_EVENT" | "TASK_DEFINITION_EVENT" | "ACTOR_TASK_DEFINITION_EVENT") {
         return None;
@@ -22,21 +22,21 @@ pub fn read_line(line: &[u8]) -> Option<(String, TaskRecord<'_>)> {
     let parts = (event.task_lifecycle_event, event.task_profile_events, event.task_definition_event, event.actor_task_definition_event);
     let mut record = TaskRecord { ns, ..TaskRecord::default() };
     let (task_id, attempt) = match parts {
-        (Some(part), None, None, None) => {
+        (Some(json::Object(part)), None, None, None) => {
             let of = (id(&part.task_id)?, int(part.task_attempt));
             record.lifecycle = Some(lifecycle(part, ns)?);
             of
         }
-        (None, Some(part), None, None) => {
+        (None, Some(json::Object(part)), None, None) => {
             let of = (id(&part.task_id)?, int(part.attempt_number));
             record.profile = match part.profile_events {
-                Some(spans) => Some(profile(spans)?),
+                Some(json::Object(spans)) => Some(profile(spans)?),
                 None => None,
             };
             of
         }
-        (None, None, Some(part), None) => definition(part, "NORMAL_TASK", &mut record)?,
-        (None, None, None, Some(part)) => definition(part, "ACTOR_TASK", &mut record)?,
+        (None, None, Some(json::Object(part)), None) => definition(part, "NORMAL_TASK", &mut record)?,
+        (None, None, None, Some(json::Object(part))) => definition(part, "ACTOR_TASK", &mut record)?,
         _ => return None,
     };
     record.attempt = attempt;
@@ -48,7 +48,7 @@ fn definition<'a>(part: json::Definition<'a>, kind: &'static str, record: &mut T
         return None;
     }
     let function = match (&part.task_func, &part.actor_func) {
-        (Some(function), None) | (None, Some(function)) => call_name(function),
+        (Some(json::Object(function)), None) | (None, Some(json::Object(function))) => call_name(function),
         (None, None) => Text::default(),
         _ => return None,
     };
@@ -73,16 +73,16 @@ fn definition<'a>(part: json::Definition<'a>, kind: &'static str, record: &mut T
 
 fn call_name(function: &json::Function) -> Text<'static> {
     let text = |text: &Option<Text>| text.as_ref().map_or(String::new(), |text| text.0.to_string());
-    if let Some(python) = &function.python_function_descriptor {
+    if let Some(json::Object(python)) = &function.python_function_descriptor {
         let (class, name) = (text(&python.class_name), text(&python.function_name));
         let name = last_part(&name);
         return Text::from(if class.is_empty() { name.to_string() } else { format!("{}.{name}", last_part(&class)) });
     }
-    if let Some(java) = &function.java_function_descriptor {
+    if let Some(json::Object(java)) = &function.java_function_descriptor {
         let (class, name) = (text(&java.class_name), text(&java.function_name));
         return Text::from(if class.is_empty() { name } else { format!("{class}.{name}") });
     }
-    Text::from(function.cpp_function_descriptor.as_ref().map_or(String::new(), |cpp| text(&cpp.function_name)))
+    Text::from(function.cpp_function_descriptor.as_ref().map_or(String::new(), |cpp| text(&cpp.0.function_name)))
 }
 
 pub fn last_part(name: &str) -> &str {
@@ -91,23 +91,23 @@ pub fn last_part(name: &str) -> &str {
 
 fn lifecycle(part: json::Lifecycle<'_>, event_ns: i64) -> Option<Lifecycle<'_>> {
     let mut states = Vec::new();
-    for step in part.state_transitions.unwrap_or_default() {
+    for json::Object(step) in part.state_transitions.unwrap_or_default() {
         let ns = match time(&step.timestamp)? {
             0 => event_ns,
             ns => ns,
         };
-        states.push(State(step.state.unwrap_or(Text::from("NIL")), (ns != 0).then_some(ns / 1_000_000)));
+        states.push(State { name: step.state.unwrap_or(Text::from("NIL")), ms: (ns != 0).then_some(ns / 1_000_000) });
     }
     Some(Lifecycle {
         states,
         node_id: id(&part.node_id)?,
         worker_id: id(&part.worker_id)?,
         worker_pid: int(part.worker_pid),
-        error: part.ray_error_info.map(|error| ErrorInfo {
+        error: part.ray_error_info.map(|json::Object(error)| ErrorInfo {
             kind: error.error_type.unwrap_or(Text::from("WORKER_DIED")),
             message: error.error_message.unwrap_or_default(),
         }),
-        logs: part.task_log_info.map(|logs| LogInfo {
+        logs: part.task_log_info.map(|json::Object(logs)| LogInfo {
             stdout_file: logs.stdout_file,
             stderr_file: logs.stderr_file,
             stdout_start: logs.stdout_start.map(|int| int.0),
@@ -122,7 +122,7 @@ fn lifecycle(part: json::Lifecycle<'_>, event_ns: i64) -> Option<Lifecycle<'_>> 
 
 fn profile(part: json::Spans<'_>) -> Option<Profile<'_>> {
     let mut spans = Vec::new();
-    for span in part.events.unwrap_or_default() {
+    for json::Object(span) in part.events.unwrap_or_default() {
         spans.push(Span {
             start: int(span.start_time),
             end: int(span.end_time),
@@ -177,12 +177,12 @@ fn id(text: &Option<Text>) -> Option<Text<'static>> {
             b'/' => 63,
             _ => return None,
         };
-        bits = bits << 6 | u32::from(value);
+        bits = (bits << 6) | u32::from(value);
         held += 6;
         if held >= 8 {
             held -= 8;
             let whole = (bits >> held) as usize;
-            out.push(HEX[whole >> 4 & 15] as char);
+            out.push(HEX[(whole >> 4) & 15] as char);
             out.push(HEX[whole & 15] as char);
         }
     }

@@ -25,107 +25,35 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-#[derive(Serialize, Deserialize, Default, Clone)]
-pub struct LogInfo<'a> {
-    #[serde(borrow)]
-    pub stdout_file: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub stderr_file: Option<Text<'a>>,
-    pub stdout_start: Option<i64>,
-    pub stdout_end: Option<i64>,
-    pub stderr_start: Option<i64>,
-    pub stderr_end: Option<i64>,
+type OptionalText<'a> = Option<Text<'a>>;
+
+macro_rules! records {
+    ($($name:ident { $($field:ident: $kind:ty),* $(,)? })*) => { $(
+        #[derive(Serialize, Deserialize, Default)]
+        #[serde(bound(deserialize = "'de: 'a"))]
+        pub struct $name<'a> { $(pub $field: $kind),* }
+    )* };
 }
 
-#[derive(Serialize, Deserialize, Default, Clone)]
-pub struct ErrorInfo<'a> {
-    #[serde(borrow)]
-    pub kind: Text<'a>,
-    #[serde(borrow)]
-    pub message: Text<'a>,
-}
-
-#[derive(Serialize, Deserialize, Default)]
-pub struct Definition<'a> {
-    #[serde(borrow)]
-    pub kind: Text<'a>,
-    #[serde(borrow)]
-    pub name: Text<'a>,
-    #[serde(borrow)]
-    pub function: Text<'a>,
-    #[serde(borrow)]
-    pub job_id: Text<'a>,
-    #[serde(borrow)]
-    pub actor_id: Text<'a>,
-    #[serde(borrow)]
-    pub parent_task_id: Text<'a>,
-    #[serde(borrow)]
-    pub placement_group_id: Text<'a>,
-    #[serde(borrow)]
-    pub language: Text<'a>,
-    #[serde(borrow)]
-    pub runtime_env: Text<'a>,
-    #[serde(borrow)]
-    pub call_site: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub resources: Text<'a>,
-    #[serde(borrow)]
-    pub label_selector: Text<'a>,
-    #[serde(borrow)]
-    pub fallback_strategy: Text<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub struct State<'a>(#[serde(borrow)] pub Text<'a>, pub Option<i64>);
-
-#[derive(Serialize, Deserialize, Default)]
-pub struct Lifecycle<'a> {
-    #[serde(borrow)]
-    pub states: Vec<State<'a>>,
-    #[serde(borrow)]
-    pub node_id: Text<'a>,
-    #[serde(borrow)]
-    pub worker_id: Text<'a>,
-    pub worker_pid: i64,
-    #[serde(borrow)]
-    pub error: Option<ErrorInfo<'a>>,
-    #[serde(borrow)]
-    pub logs: Option<LogInfo<'a>>,
-    #[serde(borrow)]
-    pub repr_name: Text<'a>,
-    pub debugger_paused: Option<bool>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub struct Span<'a> {
-    pub start: i64,
-    pub end: i64,
-    #[serde(borrow)]
-    pub extra: Text<'a>,
-    #[serde(borrow)]
-    pub name: Text<'a>,
-}
-
-#[derive(Serialize, Deserialize, Default)]
-pub struct Profile<'a> {
-    #[serde(borrow)]
-    pub component_type: Text<'a>,
-    #[serde(borrow)]
-    pub component_id: Text<'a>,
-    #[serde(borrow)]
-    pub node_ip: Text<'a>,
-    #[serde(borrow)]
-    pub spans: Vec<Span<'a>>,
-}
-
-#[derive(Serialize, Deserialize, Default)]
-pub struct TaskRecord<'a> {
-    pub ns: i64,
-    pub attempt: i64,
-    #[serde(borrow)]
-    pub definition: Option<Definition<'a>>,
-    #[serde(borrow)]
-    pub lifecycle: Option<Lifecycle<'a>>,
-    #[serde(borrow)]
-    pub profile: Option<Profile<'a>>,
+records! {
+    LogInfo {
+        stdout_file: OptionalText<'a>, stderr_file: OptionalText<'a>,
+        stdout_start: Option<i64>, stdout_end: Option<i64>, stderr_start: Option<i64>, stderr_end: Option<i64>,
+    }
+    ErrorInfo { kind: Text<'a>, message: Text<'a> }
+    Definition {
+        kind: Text<'a>, name: Text<'a>, function: Text<'a>, job_id: Text<'a>, actor_id: Text<'a>, parent_task_id: Text<'a>,
+        placement_group_id: Text<'a>, language: Text<'a>, runtime_env: Text<'a>, call_site: OptionalText<'a>, resources: Text<'a>,
+        label_selector: Text<'a>, fallback_strategy: Text<'a>,
+    }
+    State { name: Text<'a>, ms: Option<i64> }
+    Lifecycle {
+        states: Vec<State<'a>>, node_id: Text<'a>, worker_id: Text<'a>, worker_pid: i64, error: Option<ErrorInfo<'a>>,
+        logs: Option<LogInfo<'a>>, repr_name: Text<'a>, debugger_paused: Option<bool>,
+    }
+    Span { start: i64, end: i64, extra: Text<'a>, name: Text<'a> }
+    Profile { component_type: Text<'a>, component_id: Text<'a>, node_ip: Text<'a>, spans: Vec<Span<'a>> }
+    TaskRecord {
+        ns: i64, attempt: i64, definition: Option<Definition<'a>>, lifecycle: Option<Lifecycle<'a>>, profile: Option<Profile<'a>>,
+    }
 }

@@ -85,6 +85,8 @@ impl Column {
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 type Block = (usize, String, String);
+/// How many attempts have a name, a type and a state.
+type Count = ([String; 3], u64);
 
 #[derive(Default)]
 struct Cluster {
@@ -97,7 +99,7 @@ struct Cluster {
 
 #[derive(Default)]
 struct OfJob {
-    counts: Vec<([String; 3], u64)>,
+    counts: Vec<Count>,
     places: HashMap<[String; 3], usize>,
     tasks: u32,
     lineage: Vec<u8>,
@@ -112,7 +114,6 @@ pub struct Table {
     filled: usize,
     jobs: Vec<(String, OfJob)>,
     job_places: HashMap<String, usize>,
-    by_function: bool,
 }
 
 /// What a table part is made of: `writer.TablePart.finish` compresses and names it.
@@ -121,14 +122,13 @@ pub struct Part {
     pub clusters: Vec<String>,
     pub columns: Vec<(&'static str, Vec<u8>)>,
     pub keys: Vec<u8>,
-    pub counts: Vec<(String, Vec<([String; 3], u64)>)>,
+    pub counts: Vec<(String, Vec<Count>)>,
     pub lineage: Vec<(String, Vec<u8>)>,
 }
 
 impl Table {
-    /// `by_function`: count by function, not by name.
-    pub fn new(by_function: bool) -> Self {
-        Table { columns: COLUMNS.iter().map(|_| Column::default()).collect(), by_function, ..Table::default() }
+    pub fn new() -> Self {
+        Table { columns: COLUMNS.iter().map(|_| Column::default()).collect(), ..Table::default() }
     }
 
     pub fn add<'a, 'e>(&mut self, id: &str, attempt: &'a Attempt<'a>, runtime_env: impl FnOnce(&'a str, bool) -> &'e str) -> Result<(), Error> {
@@ -141,7 +141,7 @@ impl Table {
         let cluster = &mut self.clusters[at];
         let (mut base, mut whole) = (String::with_capacity(512), String::with_capacity(2048));
         let mut noted = Ok(());
-        let (columns, jobs, job_places, by_function) = (&mut self.columns, &mut self.jobs, &mut self.job_places, self.by_function);
+        let (columns, jobs, job_places) = (&mut self.columns, &mut self.jobs, &mut self.job_places);
         render(id, attempt, runtime_env, &mut base, &mut whole, |values, created| {
             for (column, value) in columns.iter_mut().zip(values) {
                 column.add(*value);
@@ -151,7 +151,7 @@ impl Table {
                     jobs.push((job.to_string(), OfJob::default()));
                     jobs.len() - 1
                 });
-                noted = jobs[place].1.add(id, values, created, by_function);
+                noted = jobs[place].1.add(id, values, created);
             }
         });
         noted?;
@@ -203,10 +203,9 @@ impl Table {
 
 impl OfJob {
     /// Counts an attempt, and adds it to the lineage as `LineageTask` in msgpack.
-    fn add(&mut self, id: &str, values: &[Value; 15], created: Option<i64>, by_function: bool) -> Result<(), Error> {
+    fn add(&mut self, id: &str, values: &[Value; 15], created: Option<i64>) -> Result<(), Error> {
         let name = if text(values[NAME]).is_empty() { text(values[FUNCTION]) } else { text(values[NAME]) };
-        let counted = if by_function { text(values[FUNCTION]) } else { name };
-        let key = [counted, text(values[KIND]), text(values[STATE])].map(str::to_string);
+        let key = [name, text(values[KIND]), text(values[STATE])].map(str::to_string);
         match self.places.get(&key) {
             Some(at) => self.counts[*at].1 += 1,
             None => {

@@ -23,7 +23,7 @@ SESSION = "default/raycluster/raycap/session_2026-11-23_19-00-40_785172_1"
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    return Build(ROOT / "Dockerfile", tmp_path_factory.mktemp("image"))
+    return Build(ROOT / "Dockerfile", tmp_path_factory.mktemp("image"), {"ENGINE": "python"})
 
 
 @contextmanager

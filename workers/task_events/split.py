@@ -11,8 +11,9 @@ from workers.task_events.ranges import Ranges
 from workers.task_events.read import PARTS, read_task_event
 from workers.task_events.records import Records, encode_record, encode_records
 
-TASK_EVENTS = frozenset({"TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT"})
-_ENTITY_EVENTS = frozenset(EVENT_TYPES) - TASK_EVENTS - {""}
+TASK_EVENTS = ("TASK_DEFINITION_EVENT", "ACTOR_TASK_DEFINITION_EVENT", "TASK_LIFECYCLE_EVENT", "TASK_PROFILE_EVENT")
+# Tuples: a bad value may not be hashable.
+_ENTITY_EVENTS = tuple(kind for kind in EVENT_TYPES if kind and kind not in TASK_EVENTS)
 
 
 class Splitter:
@@ -28,26 +29,27 @@ class Splitter:
 
     def feed(self, text: bytes) -> None:
         for event in decode_lines(text, self.skipped):
-            kind = event.get("eventType") or ""
-            if kind in TASK_EVENTS or (not kind and any(part in event for part in PARTS)):
+            try:
                 self._add(event)
-            elif kind in _ENTITY_EVENTS:
-                self.others.append(packable(event))
-                self.events += 1
-            else:
-                self.skipped("unknown_type" if kind else "no_type", str(kind))
+            except BAD_DATA as exc:
+                self.skipped("bad_event", str(exc))
 
     def _add(self, event: dict[str, Any]) -> None:
-        try:
+        kind = event.get("eventType")
+        if kind in TASK_EVENTS or (not kind and any(part in event for part in PARTS)):
             found = read_task_event(event, self.skipped)
-            if found is not None:
-                task_id, record = found
-                encoded = encode_record(record)
-                self._records[self.ranges.of(task_id)].append((task_id, encoded))
-                self.events += 1
-                self.size += len(encoded)
-        except BAD_DATA as exc:
-            self.skipped("bad_event", str(exc))
+            if found is None:
+                return
+            task_id, record = found
+            encoded = encode_record(record)
+            self._records[self.ranges.of(task_id)].append((task_id, encoded))
+            self.size += len(encoded)
+        elif kind in _ENTITY_EVENTS:
+            self.others.append(packable(event))
+        else:
+            self.skipped("unknown_type" if isinstance(kind, str) and kind else "no_type", str(kind))
+            return
+        self.events += 1
 
     def take(self) -> list[bytes]:
         """For each range what `merge_range` reads: "" where there is nothing. Begins anew."""
