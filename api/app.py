@@ -64,6 +64,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         live = LiveSessions(*open_live(settings.live), settings.live)
         await live.start()
         app.state.storage, app.state.redis, app.state.keyspace = storage, redis, Keyspace.of(settings)
+        app.state.queue = queue
         app.state.cache = BlockCache(settings.api.block_cache)
         app.state.sessions = Sessions(Catalogue(storage, settings.storage.catalogue_max_age), redis, queue, live, settings, draining)
         # What was imported and set up stays for good: going through it whenever cycles are collected would hold requests up for 60 ms.

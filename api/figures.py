@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -12,6 +13,7 @@ from shared import metrics
 from shared.errors import StoreUnavailable
 from shared.exposition import page
 from shared.metrics import Metric
+from shared.queue import QueueDepth
 from shared.settings import Settings
 from shared.store.figures import Figures, read_figures
 
@@ -25,22 +27,24 @@ async def metrics_page(request: Request) -> Response:
     """Prometheus' text format. Redis being away is a figure of it, not a failure."""
     state = request.app.state
     figures: Figures | None = None
-    try:
-        with anyio.fail_after(_LOOK_SECONDS):
-            figures = await read_figures(state.redis, state.keyspace)
-    except (StoreUnavailable, TimeoutError):
-        pass
-    looked_up = [(metric.name, metric.meaning, value) for metric, value in _values(figures, state.sessions, state.settings)]
+    depth: QueueDepth | None = None
+    with suppress(StoreUnavailable, TimeoutError), anyio.fail_after(_LOOK_SECONDS):
+        figures = await read_figures(state.redis, state.keyspace)
+    with suppress(StoreUnavailable, TimeoutError), anyio.fail_after(_LOOK_SECONDS):
+        depth = await anyio.to_thread.run_sync(state.queue.depth, abandon_on_cancel=True)
+    looked_up = [(metric.name, metric.meaning, value) for metric, value in _values(figures, depth, state.sessions, state.settings)]
     body, content_type = await anyio.to_thread.run_sync(page, looked_up)
     return Response(body, headers={"Content-Type": content_type})
 
 
-def _values(figures: Figures | None, sessions: Sessions, settings: Settings) -> Iterator[tuple[Metric, float]]:
+def _values(figures: Figures | None, depth: QueueDepth | None, sessions: Sessions, settings: Settings) -> Iterator[tuple[Metric, float]]:
     yield metrics.REDIS_UP, float(figures is not None)
     yield metrics.SNAPSHOT_BUDGET, settings.load.snapshot_budget
+    if depth is not None:
+        yield metrics.QUEUE_DEPTH, depth.waiting
+        if depth.taken is not None:
+            yield metrics.QUEUE_TAKEN, depth.taken
     if figures is not None:
-        yield metrics.QUEUE_DEPTH, figures.waiting
-        yield metrics.QUEUE_TAKEN, figures.taken
         yield metrics.SNAPSHOTS, figures.snapshots
         yield metrics.SNAPSHOT_BYTES, figures.snapshot_bytes
     if (age := sessions.live.age) is not None:

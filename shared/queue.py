@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import dataclass
 
 from celery import Celery
 from kombu.entity import Queue
@@ -62,6 +64,14 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """`taken`: messages that workers have and have not acknowledged; None where the broker does not say (RabbitMQ)."""
+
+    waiting: int
+    taken: int | None
+
+
 class LoadQueue:
     """Sends messages. Each blocks for one round trip, and raises StoreUnavailable. What is said twice does no harm."""
 
@@ -93,6 +103,22 @@ class LoadQueue:
             )
         except (OperationalError, OSError) as exc:
             raise StoreUnavailable(f"the queue can't be asked: {exc}") from exc
+
+    def depth(self) -> QueueDepth:
+        """How much waits. Raises StoreUnavailable."""
+        waiting = 0
+        try:
+            with self._app.pool.acquire(block=True) as connection:
+                for queue in self._app.conf.task_queues:
+                    # A channel of its own: RabbitMQ closes it when the queue is not there yet.
+                    with connection.channel() as channel, suppress(*connection.channel_errors):
+                        waiting += int(channel.queue_declare(queue.name, passive=True).message_count)
+                with connection.channel() as channel:
+                    unacknowledged = getattr(channel, "unacked_key", None)
+                    taken = int(channel.client.hlen(unacknowledged)) if unacknowledged else None
+        except (OperationalError, OSError, *self._app.pool.connection.connection_errors) as exc:
+            raise StoreUnavailable(f"the queue can't be asked: {exc}") from exc
+        return QueueDepth(waiting, taken)
 
     def close(self) -> None:
         self._app.close()

@@ -34,6 +34,10 @@ class LoadStatus:
         return self.state in FINAL
 
 
+# On the clock of the session's own server, also in a Cluster.
+_TIME = "return redis.call('TIME')"
+
+
 async def read_status(redis: Redis, keys: SessionKeys, session: Session, lease: float) -> LoadStatus:
     """`lease` in seconds: a load that nobody worked on for so long is asleep. Raises StoreUnavailable."""
     with redis_errors():
@@ -43,10 +47,10 @@ async def read_status(redis: Redis, keys: SessionKeys, session: Session, lease: 
             pipe.get(keys.claim)
             pipe.get(keys.loaded)
             pipe.pttl(keys.loaded)
-            pipe.time()
+            pipe.eval(_TIME, 1, keys.claim)
             raw_ended, raw_load, claim, loaded, ttl, clock = await pipe.execute()
         ended, load = _texts(raw_ended), _texts(raw_load)
-        now = clock[0] * 1000 + clock[1] // 1000
+        now = int(clock[0]) * 1000 + int(clock[1]) // 1000
         running = claim is not None and load.get("generation") == claim.decode()
         if loaded:
             state, snapshot, told = "loaded", loaded.decode(), ended
