@@ -75,6 +75,6 @@ def chrome() -> Iterator[Browser]:
 @pytest.fixture
 def tab(chrome: Browser) -> Iterator[BrowserContext]:
     context = chrome.new_context(viewport={"width": 1400, "height": 900}, timezone_id="America/New_York")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     yield context
     context.close()

@@ -14,9 +14,10 @@ from playwright.sync_api import BrowserContext, Request, Response
 from playwright.sync_api import Error as PlaywrightError
 
 _QUIET = 120.0
-_MOST = 20.0
+_MOST = 60.0
 _WHITE = 5.0
-_TAB = 5_000
+_TAB = 15_000
+_OPENED = 120_000
 # Requests of the pages that the live dashboard fails, too: (pattern of the address, why).
 LIVE_FAILS = (
     (r"/api/v0/platform_events$", "not enabled: the frontend asks, and hides the page"),
@@ -138,8 +139,8 @@ class Walker:
         self._troubles = []
         if fresh or not self.page.url.startswith(self._base):
             self._open.clear()
-            self.page.goto("about:blank")
-            self.page.goto(f"{self._base}#{stop.route}")
+            self.page.goto("about:blank", timeout=_OPENED)
+            self.page.goto(f"{self._base}#{stop.route}", timeout=_OPENED)
         else:
             self.page.evaluate("route => { location.hash = route }", stop.route)
         texts = [self._settled()]
