@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.data.recorded import unpack
@@ -20,6 +21,7 @@ from tests.running import load, running
 
 RAY_VERSION = "2.60.0"
 SESSION = "session_2026-11-23_19-00-40_785172_1"
+NEWEST = "session_2026-11-23_19-07-13_553337_1"
 REF = f"default/raycluster/raycap/{SESSION}"
 TASKS_JOB = "03000000"
 STEP = 30_000
@@ -144,3 +146,31 @@ def test_what_is_wrong_with_an_address_is_told(page: Page, ref: str, status: int
     assert answer.status == status
     expect(page.get_by_role("alert").first).not_to_be_empty(timeout=STEP)
     expect(page.get_by_role("link", name="All sessions")).to_be_visible()
+
+
+@pytest.mark.usefixtures("not_loaded")
+def test_a_deep_link_to_a_cold_session_lands_on_the_page_that_it_names(page: Page) -> None:
+    page.goto(f"/sessions/default/raycluster/raycap/latest/dashboard/#/jobs/{TASKS_JOB}")
+    expect(page.get_by_text("Task Table").first).to_be_visible(timeout=STEP)
+    assert page.url.endswith(f"{NEWEST}/dashboard/#/jobs/{TASKS_JOB}"), "who shares it shares this session, not the latest"
+    page.goto(f"/sessions/{REF}/dashboard/#/jobs/{TASKS_JOB}")
+    expect(page.get_by_text("Task Table").first).to_be_visible(timeout=STEP)
+    assert page.url.endswith(f"{REF}/dashboard/#/jobs/{TASKS_JOB}")
+    page.go_back()
+    page.wait_for_url(f"**/{NEWEST}/dashboard/**")
+
+
+@pytest.mark.usefixtures("not_loaded")
+def test_entering_with_a_redirect_goes_by_the_loading_page_to_the_dashboard(page: Page) -> None:
+    """KubeRay's address for it, which is a page of ours that opens what was entered."""
+    page.goto(f"/enter_cluster/{REF}?redirect=/%23/jobs")
+    page.wait_for_url(f"**/sessions/{REF}/dashboard/#/jobs", timeout=STEP)
+    expect(page.get_by_text("stopped-job").first).to_be_visible(timeout=STEP)
+
+
+@pytest.mark.parametrize("address", ["/", "/select_cluster", "/sessions/default/raycluster/nope/latest/"])
+def test_nothing_serious_stands_in_anybody_s_way(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_role("alert" if "nope" in address else "table").first).to_be_visible(timeout=STEP)
+    found = Axe().run(page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []

@@ -76,8 +76,8 @@ def test_logs_are_those_of_live(client: httpx.Client, recorded: Path, ref: str, 
     for answer in _answers(recorded, ref, tag):
         served = client.get(f"/sessions/{ref}/dashboard{answer['url']}")
         if answer["status"] != 200:
-            expected = 200 if LIVE_COULD_NOT.match(answer["body"]) and "missing node" not in answer["body"] else answer["status"]
-            assert served.status_code == expected, (answer["url"], served.text)
+            found = LIVE_COULD_NOT.match(answer["body"]) and "missing node" not in answer["body"]
+            assert served.status_code == (200 if found else 404), (answer["url"], served.text)
             continue
         assert served.status_code == 200, (answer["url"], served.text)
         assert served.headers["content-disposition"] == answer["headers"]["Content-Disposition"]
@@ -89,10 +89,11 @@ def test_logs_are_those_of_live(client: httpx.Client, recorded: Path, ref: str, 
 
 
 @pytest.mark.parametrize("ref", SESSIONS)
-def test_wrong_requests_have_the_status_of_live(client: httpx.Client, recorded: Path, ref: str) -> None:
+def test_wrong_requests_are_refused_as_by_live_or_with_the_reason(client: httpx.Client, recorded: Path, ref: str) -> None:
     for answer in _answers(recorded, ref, "log-err", "logs-list-err"):
         served = client.get(f"/sessions/{ref}/dashboard{answer['url']}")
-        assert served.status_code == answer["status"], (answer["url"], served.text)
+        # Live's handlers fail at most of them.
+        assert served.status_code in ((400, 404) if answer["status"] == 500 else (answer["status"],)), (answer["url"], served.text)
         if answer["headers"]["Content-Type"].startswith("application/json"):
             assert served.json() == json.loads(answer["body"])
 
