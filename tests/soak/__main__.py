@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=4, help="stacks side by side: runs are mostly waiting")
     parser.add_argument("--run", type=int, action="append", help="only the run of this number; may be repeated")
     parser.add_argument("--only", action="append", choices=list(FAULTS), help="only this fault first; may be repeated")
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="end after so many, with what has run by then")
     parser.add_argument("--page", type=Path, help="write docs/reliability.md here")
     parser.add_argument("--directory", type=Path, default=Path(".soak"), help="where sessions and logs are kept")
     given = parser.parse_args()
@@ -29,7 +30,7 @@ def main() -> int:
     directory = given.directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    outcomes = soak(plans, directory, min(given.jobs, len(plans)))
+    outcomes = soak(plans, directory, min(given.jobs, len(plans)), 60 * given.minutes)
     print(report.table(outcomes))
     bad = [outcome for outcome in outcomes if not outcome.good]
     print(f"{len(outcomes)} runs in {time.monotonic() - began:.0f} s, {len(bad)} not good: {[outcome.plan.number for outcome in bad]}")

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import sys
 import tempfile
+import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
@@ -17,6 +18,8 @@ from tests.soak.run import Outcome, Soak
 from tests.soak.stack import running
 from tests.soak.truth import PATHS, Size, Truth, generate, learn
 from tests.soak.warm_start import WarmStart
+
+_TOGETHER = 120
 
 
 @dataclass
@@ -82,19 +85,23 @@ def find_truths(directory: Path, made: dict[Size, SyntheticSession], warm: WarmS
     return truths
 
 
-def soak(plans: list[Plan], directory: Path, jobs: int) -> list[Outcome]:
-    """All runs, `jobs` at a time. Prints a line for each."""
+def soak(plans: list[Plan], directory: Path, jobs: int, seconds: float) -> list[Outcome]:
+    """All runs, `jobs` at a time, or as many as end within `seconds`. Prints a line for each."""
     made = generate(directory)
     with closing(WarmStart()) as warm:
         truths = find_truths(directory, made, warm)
     outcomes: list[Outcome] = []
+    deadline = time.monotonic() + seconds
     context = multiprocessing.get_context("spawn")
     pool = context.Pool(jobs, _begin, (directory, made, truths))
     try:
-        # Those of one kind of stack after each other.
-        for outcome in pool.imap_unordered(_run, sorted(plans, key=lambda plan: (plan.stack, plan.number))):
+        # Of every so many those of one kind of stack after each other.
+        for outcome in pool.imap_unordered(_run, sorted(plans, key=lambda plan: (plan.number // _TOGETHER, plan.stack, plan.number))):
             outcomes.append(outcome)
             print(f"[{len(outcomes)}/{len(plans)}] {outcome}", flush=True)
+            if time.monotonic() > deadline:
+                pool.terminate()
+                break
         pool.close()
     except BaseException:
         pool.terminate()
