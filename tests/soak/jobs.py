@@ -1,15 +1,14 @@
-"""Runs side by side: processes of their own, each with a stack that it keeps from run to run as long as it stays usable."""
+"""Runs side by side, each job on a stack that it keeps from run to run as long as it stays usable."""
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from multiprocessing.util import Finalize
 from pathlib import Path
 
 from benchmarks.sessions import SyntheticSession
@@ -24,7 +23,7 @@ _TOGETHER = 120
 
 @dataclass
 class Job:
-    """One of these processes."""
+    """One of them."""
 
     directory: Path
     made: dict[Size, SyntheticSession]
@@ -56,22 +55,6 @@ class Job:
         self.open.close()
 
 
-_job: Job
-
-
-def _begin(directory: Path, made: dict[Size, SyntheticSession], truths: dict[Size, Truth]) -> None:
-    global _job  # noqa: PLW0603 - a pool's process has nowhere else to keep it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    _job = Job(directory, made, truths, WarmStart())
-    Finalize(None, _job.warm.close, exitpriority=9)
-    Finalize(None, _job.close, exitpriority=10)
-
-
-def _run(plan: Plan) -> Outcome:
-    return _job.run(plan)
-
-
 def find_truths(directory: Path, made: dict[Size, SyntheticSession], warm: WarmStart) -> dict[Size, Truth]:
     """From an undisturbed load of each session in one task."""
     truths: dict[Size, Truth] = {}
@@ -86,26 +69,26 @@ def find_truths(directory: Path, made: dict[Size, SyntheticSession], warm: WarmS
 
 
 def soak(plans: list[Plan], directory: Path, jobs: int, seconds: float) -> list[Outcome]:
-    """All runs, `jobs` at a time, or as many as end within `seconds`. Prints a line for each."""
+    """All runs, `jobs` at a time, or as many as begin within `seconds` and before a signal asks to end. Prints a line for each."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     made = generate(directory)
-    with closing(WarmStart()) as warm:
-        truths = find_truths(directory, made, warm)
     outcomes: list[Outcome] = []
+    # Of every so many those of one kind of stack after each other. All jobs take from the one iterator.
+    waiting = iter(sorted(plans, key=lambda plan: (plan.number // _TOGETHER, plan.stack, plan.number)))
     deadline = time.monotonic() + seconds
-    context = multiprocessing.get_context("spawn")
-    pool = context.Pool(jobs, _begin, (directory, made, truths))
-    try:
-        # Of every so many those of one kind of stack after each other.
-        for outcome in pool.imap_unordered(_run, sorted(plans, key=lambda plan: (plan.number // _TOGETHER, plan.stack, plan.number))):
-            outcomes.append(outcome)
-            print(f"[{len(outcomes)}/{len(plans)}] {outcome}", flush=True)
-            if time.monotonic() > deadline:
-                pool.terminate()
-                break
-        pool.close()
-    except BaseException:
-        pool.terminate()
-        raise
-    finally:
-        pool.join()
+
+    def work(warm: WarmStart, truths: dict[Size, Truth]) -> None:
+        with closing(Job(directory, made, truths, warm)) as job:
+            for plan in waiting:
+                outcomes.append(job.run(plan))
+                print(f"[{len(outcomes)}/{len(plans)}] {outcomes[-1]}", flush=True)
+                if time.monotonic() > deadline or ended.is_set():
+                    return
+
+    with closing(WarmStart()) as warm, ThreadPoolExecutor(jobs) as threads:
+        truths = find_truths(directory, made, warm)
+        for job in [threads.submit(work, warm, truths) for _ in range(jobs)]:
+            job.result()
     return sorted(outcomes, key=lambda outcome: outcome.plan.number)

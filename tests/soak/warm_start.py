@@ -27,6 +27,8 @@ _MODULES = (
     "api.app cli.main workers.load workers.event_files"
 )
 _LOOK_EVERY = 0.05
+# The first of all waits for the imports.
+_START = 300.0
 
 
 class WarmStart:
@@ -47,7 +49,7 @@ class WarmStart:
         order = {"name": name, "arguments": arguments, "log": str(log), "environment": environment}
         with self._changed:
             self._process.stdin.write(json.dumps(order) + "\n")
-            assert self._changed.wait_for(lambda: name in self._started, 120), f"{name} was not started"
+            assert self._changed.wait_for(lambda: name in self._started, _START), f"{name} was not started"
         return WarmProcess(self, self._started[name])
 
     def code(self, pid: int, timeout: float) -> int | None:
