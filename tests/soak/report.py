@@ -31,7 +31,7 @@ then asks whether it recovered and whether anything wrong was said or left behin
 - date: {date}
 - machine: {machine}
 - servers: {servers}
-- runs: {runs} ({small} of small sessions, one task each; {large} of larger ones, in dozens of steps; {default} with the leases of a
+- runs: {runs} ({small} of small sessions, one task each; {large} of larger ones, in about twenty steps; {default} with the leases of a
   deployment that sets none), {answers} answers judged, {right} of them whole ones compared byte by byte with the right one
 
 {table}

@@ -29,7 +29,7 @@ _ALWAYS: dict[str, object] = {
     "LOG_FORMAT": "json",
     "LOAD_ATTEMPTS": 5,
     # Room for a few sessions: a crowd of them evicts each other.
-    "SNAPSHOT_BUDGET": 600_000,
+    "SNAPSHOT_BUDGET": 350_000,
 }
 # Nothing else is set: leases and waits are those of a deployment that sets none.
 _DEFAULT = {"LEASE": 20.0, "SNAPSHOT_GRACE": 60.0, "RETRY_AFTER_FAILURE": 60.0, "QUEUE_LEASE": 120.0}

@@ -16,10 +16,10 @@ from benchmarks.sessions import SessionPlan, SyntheticSession, ensure
 
 Size = Literal["small", "fan-out"]
 NAMESPACE = "soak"
-# A small session is one task of one process; a fan-out one is cut into about eight parts and as many ranges (PART_BYTES, RANGE_TASKS of the stack).
+# A small session is one task of one process; a fan-out one is cut into about four parts and as many ranges (PART_BYTES, RANGE_TASKS of the stack).
 PLANS: dict[Size, SessionPlan] = {
     "small": SessionPlan(tasks=40, jobs=2, nodes=3, file_bytes=40_000),
-    "fan-out": SessionPlan(tasks=400, jobs=3, nodes=4, file_bytes=120_000, seed=2),
+    "fan-out": SessionPlan(tasks=200, jobs=3, nodes=3, file_bytes=60_000, seed=2),
 }
 TASKS = "api/v0/tasks?detail=1&limit=10000&exclude_driver=false"
 PATHS = (
