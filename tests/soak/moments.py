@@ -16,8 +16,8 @@ Kind = Literal["before", "at once", "after", "parsing", "merging", "publishing",
 WHILE_LOADING: tuple[Kind, ...] = ("at once", "after", "parsing", "merging", "publishing", "command", "command", "command")
 READING: tuple[Kind, ...] = ("loaded",)
 # How many commands the workers send for one load, about, and how long it takes.
-_COMMANDS: dict[Size, int] = {"small": 30, "fan-out": 250}
-_SECONDS: dict[Size, float] = {"small": 0.5, "fan-out": 3.0}
+_COMMANDS: dict[Size, int] = {"small": 25, "fan-out": 140}
+_SECONDS: dict[Size, float] = {"small": 0.5, "fan-out": 2.0}
 _LONGEST = 8.0
 
 
