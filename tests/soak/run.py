@@ -185,12 +185,22 @@ class Soak:
         return [f"{log.stem} lives, and takes no tasks" for log in idle]
 
     def _audit(self, refs: list[str], outcome: Outcome) -> None:
+        for ref in refs[1:]:
+            self._settle(ref)
         self._stack.quiet(_QUIET)
         with self._stack.client() as client:
             found = redis_state.audit(client, self._stack.passing)
         outcome.leaked += [*self._stack.redis.leaks(), *(f"{name}: in no index" for name in found.unindexed)]
         outcome.drift = found.drift
         outcome.problems += found.details
+
+    def _settle(self, ref: str) -> None:
+        """Visit another session until its load has ended, however it did: what is half written is no drift."""
+        visitor = Visitor(self._stack, Judge(ref, self._truths["fan-out"]))
+        deadline = time.monotonic() + self._stack.lease + _BAR
+        while time.monotonic() < deadline and not visitor.enter() and visitor.status().get("state") != "failed":
+            time.sleep(0.1)
+        visitor.close()
 
     def _diagnosis(self, visitor: Visitor) -> list[str]:
         with self._stack.client() as client:
