@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from os import cpu_count
+from os import cpu_count, getloadavg
 
 from tests.soak.plan import FAULTS
 from tests.soak.run import Outcome
@@ -44,6 +44,7 @@ then asks whether it recovered and whether anything wrong was said or left behin
   session is read. A quarter of the runs has a second fault, and counts in the rows of both.
 - *Recovered*: loaded, complete and read rightly within the lease and 10 s (short leases: {quick} s; default leases: {slow} s), counted from
   the next visit after the deployment can work again: a lone worker that was killed has a successor, Redis is back.
+  Work counts, too: on a machine whose load (15 minutes) is far above its CPUs, loads alone take that long.
   A load that failed may say so, with an error that names the reason, and is loaded at the next visit that may try it.
 - *Wrong answers*: visitors enter, poll and read without pause on both API processes, all the time. Each answer is the right one, or says
   that there is none now: 202 or 503 with `Retry-After`. Anything else is counted here: another status, other bytes than those of an
@@ -72,7 +73,7 @@ def page(outcomes: Sequence[Outcome], command: str, servers: str) -> str:
     return _TEXT.format(
         command=command,
         date=datetime.now(UTC).date(),
-        machine=f"{platform.system()} {platform.machine()}, {cpu_count()} CPUs, Python {platform.python_version()}",
+        machine=f"{platform.system()} {platform.machine()}, {cpu_count()} CPUs, Python {platform.python_version()}, load {getloadavg()[2]:.0f}",
         servers=servers,
         runs=len(outcomes),
         small=sum(outcome.plan.size == "small" for outcome in outcomes),
