@@ -28,6 +28,7 @@ VALUES: dict[str, dict[str, Any]] = {
             "existingSecret": "bucket-keys",
         },
         "redis": {"url": "rediss://user:secret@redis.example.com:6380/1", "caSecret": "redis-ca"},
+        "broker": {"url": "amqp://user:secret@rabbit.example.com:5672/history"},
         "api": {
             "processes": 2,
             "autoscaling": {"enabled": True, "maxReplicas": 4},

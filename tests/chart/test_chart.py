@@ -82,6 +82,7 @@ def test_every_rendered_setting_is_one(values: dict[str, Any], monkeypatch: pyte
         assert settings.live.namespaces == tuple(values.get("kubernetes", {}).get("namespaces", ()))
         if not ours["RAY_HISTORY_REDIS_URL"].startswith("secret:"):
             assert settings.redis.url.startswith(("redis://:", "rediss://user:"))
+        assert settings.redis.broker == values.get("broker", {}).get("url", "")
         for key, value in values.get("settings", {}).items():
             assert ours[key] == str(value), name
 
@@ -95,6 +96,7 @@ def test_a_missing_storage_is_said() -> None:
     ("wrong", "named"),
     [
         ({"storage": {"url": "ftp://x"}}, "url"),
+        (BASE | {"broker": {"url": "rabbit.example.com"}}, "url"),
         (BASE | {"api": {"replica": 3}}, "replica"),
         (BASE | {"worker": {"concurrency": 0}}, "concurrency"),
         (BASE | {"settings": {"LOG_LEVEL": "debug"}}, "LOG_LEVEL"),

@@ -71,6 +71,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
       name: {{ .Values.redis.existingSecret | default (printf "%s-redis" (include "rhs.fullname" .)) }}
       key: {{ ternary .Values.redis.existingSecretKey "url" (ne .Values.redis.existingSecret "") }}
 {{- end }}
+{{- if or .Values.broker.url .Values.broker.existingSecret }}
+- name: RAY_HISTORY_BROKER_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.broker.existingSecret | default (printf "%s-broker" (include "rhs.fullname" .)) }}
+      key: {{ ternary .Values.broker.existingSecretKey "url" (ne .Values.broker.existingSecret "") }}
+{{- end }}
 {{- if .Values.redis.caSecret }}
 - name: RAY_HISTORY_REDIS_CA
   value: /etc/redis-ca/ca.crt
