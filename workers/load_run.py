@@ -90,10 +90,10 @@ class LoadRun:
         if not self._ledger.plan(self._holder.snapshot, self._holder.token, phases):
             raise self._stale()
 
-    def take_step(self, attempt: int) -> Step | Literal["busy", "over"]:
-        """A step of that attempt, to be done inside `with` and ended by `complete_step`."""
+    def take_step(self, attempt: int, message: str, *, redelivered: bool) -> Step | Literal["busy", "over"]:
+        """A step of that attempt, to be done inside `with` and ended by `complete_step`. `message`: the queue's id of what asked for it."""
         snapshot = f"{self.generation}.{attempt}"
-        step = self._ledger.take_step(snapshot, self._holder.token)
+        step = self._ledger.take_step(snapshot, self._holder.token, message, redelivered=redelivered)
         if isinstance(step, Step):
             self._holder = Holder(snapshot, self._holder.token, step.name)
         return step

@@ -79,7 +79,7 @@ def load_session(self: Any, session: dict[str, str | None], generation: str) -> 
     """The load that a claim is for. A small session is loaded here, a large one goes on as steps."""
     run = _new_run(session, generation)
     with _recorded(self, run):
-        begun, attempt = run.begin(redelivered=bool(self.request.retries or self.request.delivery_info.get("redelivered")))
+        begun, attempt = run.begin(redelivered=_redelivered(self))
         if begun == "planned":
             _queue().send_hands(run.session, generation, attempt, _HANDS)
         if begun != "begun":
@@ -109,7 +109,7 @@ def work_on_load(self: Any, session: dict[str, str | None], generation: str, att
     """One step of a large load; then its message goes to the end of the queue, so that loads take turns."""
     run = _new_run(session, generation)
     with _recorded(self, run):
-        step = run.take_step(attempt)
+        step = run.take_step(attempt, self.request.id, redelivered=_redelivered(self))
         if not isinstance(step, Step):
             return
         if step.tries > settings.load.load_attempts:
@@ -134,6 +134,11 @@ def check_session(self: Any, session: dict[str, str | None], snapshot: str) -> N
             _queue().send_load(found, generation)
     except (StorageUnavailable, StoreUnavailable) as exc:
         log.warning("not checked", error=str(exc))
+
+
+def _redelivered(task: Any) -> bool:
+    """Was this very message begun before, by a worker that was lost or to whom Redis was?"""
+    return bool(task.request.retries or task.request.delivery_info.get("redelivered"))
 
 
 def _new_run(session: dict[str, str | None], generation: str) -> LoadRun:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
+from redis import Redis
 
 from tests.gated_bucket import GatedBucket, gated_bucket
 from tests.servers import Api, Child, Deployment, RedisServer, deployment
@@ -68,6 +70,19 @@ def own(
     """A deployment of the module's own, and its API process. Its tests start and lose workers as they like."""
     with deployment(tmp_path_factory.mktemp("own"), redis_server, bucket.storage, next(database), **settings) as whole:
         yield whole, whole.api()
+
+
+def snapshot_sizes(redis: Redis) -> dict[str, int]:
+    """What the byte budget counts, by member of the eviction index."""
+    names = redis.scan_iter("rhs:{*}:sizes")
+    return {member.decode(): int(size) for name in names for member, size in redis.hgetall(name).items()}
+
+
+def loading_process(worker: Child) -> psutil.Process:
+    """The process of a worker that does its tasks."""
+    (lane,) = psutil.Process(worker.process.pid).children()
+    (child,) = lane.children()
+    return child
 
 
 @pytest.fixture

@@ -114,8 +114,8 @@ class Store:
         for name in self.redis.keys(f"{keys.session}w:*"):
             for field, row in self.redis.hgetall(name).items():
                 if field.startswith(b"step:") and row != b"done":
-                    token, _, tries = row.split(b" ")
-                    self.redis.hset(name, field, b" ".join([token, b"1", tries]))
+                    token, _, tries, message = row.split(b" ")
+                    self.redis.hset(name, field, b" ".join([token, b"1", tries, message]))
 
     def expire_claim(self, session: Session = SESSION) -> None:
         self.redis.delete(self.keys(session).claim, self.keys(session).load)

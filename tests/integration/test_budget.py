@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from redis import Redis
 
 from tests.gated_bucket import GatedBucket
-from tests.integration.conftest import RICH, SMALL
+from tests.integration.conftest import RICH, SMALL, snapshot_sizes
 from tests.servers import Api, Deployment
 from tests.waiting import wait_until
 
@@ -22,7 +23,7 @@ def size(own: tuple[Deployment, Api], bucket: GatedBucket) -> int:
     whole.worker()
     api.load(bucket.add("size", SMALL))
     with whole.redis.client(whole.database) as redis:
-        (found,) = redis.hvals("rhs:sizes")
+        (found,) = snapshot_sizes(redis).values()
         (name,) = redis.scan_iter("*:g:*")
         written = sum(len(field) + len(value) for field, value in redis.hgetall(name).items())
     assert int(found) == written
@@ -49,7 +50,7 @@ def test_the_least_recently_used_snapshot_goes_first(empty: tuple[Deployment, Ap
         wait_until(lambda: _unused(redis, 400), "nothing is in use any more")
         api.load(third)
         assert [api.state(ref) for ref in (first, second, third)] == ["loaded", "absent", "loaded"]
-        assert sum(map(int, redis.hvals("rhs:sizes"))) <= size * 5 // 2
+        assert sum(snapshot_sizes(redis).values()) <= size * 5 // 2
     assert api.tasks(second).status_code == 200, "it is loaded again when somebody asks"
 
 
@@ -69,7 +70,7 @@ def test_a_session_larger_than_the_budget_is_refused_before_it_fills_redis(
     assert (refused.status_code, refused.json()["cause"]) == (503, "snapshot_too_large")
     with whole.redis.client(whole.database) as redis:
         assert not list(redis.scan_iter(f"*{cluster}b*:g:*"))
-        assert sum(map(int, redis.hvals("rhs:sizes"))) <= size
+        assert sum(snapshot_sizes(redis).values()) <= size
     assert api.state(small) == "loaded", "what fits was evicted for what does not"
 
 
@@ -86,8 +87,8 @@ def test_a_snapshot_in_use_is_not_evicted(empty: tuple[Deployment, Api], bucket:
     assert api.tasks(first).status_code == 200
 
 
-def _unused(redis: object, ms: int) -> bool:
+def _unused(redis: Redis, ms: int) -> bool:
     """Was everything last used so long ago?"""
-    seconds, micro = redis.time()  # type: ignore[attr-defined]
-    used = [score for _, score in redis.zrange("rhs:index", 0, -1, withscores=True)]  # type: ignore[attr-defined]
+    seconds, micro = redis.time()
+    used = [score for name in redis.scan_iter("rhs:{*}:index") for _, score in redis.zrange(name, 0, -1, withscores=True)]
     return max(used) < seconds * 1000 + micro / 1000 - ms

@@ -5,25 +5,17 @@ from __future__ import annotations
 import signal
 from threading import Event
 
-import psutil
 from redis import Redis
 
 from tests.gated_bucket import GatedBucket
-from tests.integration.conftest import RICH, SMALL
-from tests.servers import Api, Child, Deployment
+from tests.integration.conftest import RICH, SMALL, loading_process, snapshot_sizes
+from tests.servers import Api, Deployment
 from tests.waiting import wait_until
 
 
 def _enter_up_to(reached: Event, api: Api, ref: str) -> None:
     api.get(f"/enter_cluster/{ref}")
     assert reached.wait(20)
-
-
-def _loading_child(worker: Child) -> psutil.Process:
-    """The process of a worker that does its tasks."""
-    (lane,) = psutil.Process(worker.process.pid).children()
-    (child,) = lane.children()
-    return child
 
 
 def test_a_killed_workers_load_is_taken_over_by_the_next_caller(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
@@ -73,7 +65,7 @@ def test_a_killed_child_of_a_worker_is_replaced_without_a_caller(own: tuple[Depl
     with bucket.closed(ref) as gate:
         _enter_up_to(gate.reached, api, ref)
         gate.reached.clear()
-        _loading_child(worker).kill()
+        loading_process(worker).kill()
         assert gate.reached.wait(20)
     record = api.load(ref)
     assert record["attempt"] == 2
@@ -106,20 +98,18 @@ def test_a_frozen_worker_writes_nothing_once_it_wakes(own: tuple[Deployment, Api
     assert api.tasks(ref).status_code == 200
 
 
-def test_a_load_that_waits_longer_than_its_claim_keeps_its_place(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
-    """Claims of queued loads run out while nobody works; whoever asks enqueues the same generation again."""
+def test_a_load_that_waits_longer_than_its_lease_keeps_its_place(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    """Each visit after a lease sends its message again: the one that comes first begins the load, the others find nothing to do."""
     ref = bucket.add(cluster, SMALL)
     whole, _ = own
     whole.without_workers()
-    api = whole.api(QUEUE_LEASE=0.3)
+    api = whole.api(LEASE=0.3)
     queued_at = api.get(f"/enter_cluster/{ref}").json()["status"]["queued_at"]
     with whole.redis.client(whole.database) as redis:
-        for again in range(3):
-            wait_until(lambda: not list(redis.scan_iter(f"*{cluster}*claim")), f"the claim runs out ({again})", 10)
-            assert api.state(ref) == "queued"
-    wait_until(lambda: not list(redis.scan_iter(f"*{cluster}*claim")), "the claim runs out", 10)
-    whole.worker()
-    wait_until(lambda: api.state(ref) == "loaded", "loaded", 20)
+        (queue,) = redis.scan_iter("rhs:celery:ray-history.loads.*")
+        wait_until(lambda: api.get(f"/enter_cluster/{ref}").status_code == 202 and redis.llen(queue) >= 3, "sent again", 20)
+    worker = whole.worker()
+    wait_until(lambda: api.state(ref) == "loaded" and worker.said.count("nothing to begin") >= 2, "loaded, once", 20)
     record = api.get(f"/sessions/{ref}").json()
     assert (record["attempt"], record["queued_at"]) == (1, queued_at)
     assert set(bucket.event_reads(ref).values()) == {1}, "it was loaded more than once"
@@ -136,12 +126,12 @@ def test_what_a_killed_worker_left_does_not_count_twice(own: tuple[Deployment, A
         api.client.delete(f"/sessions/{ref}")
         with bucket.closed(ref) as gate:
             _enter_up_to(gate.reached, api, ref)
-            _loading_child(worker).kill()
+            loading_process(worker).kill()
         assert api.load(ref)["attempt"] == 2
         assert abs(_counted(redis, cluster) - size) < 100
 
 
 def _counted(redis: Redis, cluster: str) -> int:
     """Bytes that the eviction index knows of a session."""
-    (size,) = (int(size) for member, size in redis.hgetall("rhs:sizes").items() if cluster in member.decode())
+    (size,) = (size for member, size in snapshot_sizes(redis).items() if cluster in member)
     return size

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
 from tests.gated_bucket import GatedBucket
-from tests.integration.conftest import RICH, SMALL, Running
+from tests.integration.conftest import RICH, SMALL, Running, loading_process
 from tests.servers import Api, Deployment
 from tests.waiting import wait_until
 
@@ -47,8 +46,7 @@ def test_answers_and_progress_are_those_of_a_load_in_one_task(
     whole, api = own
     worker = whole.a_worker()
     parallel, alone = api.load(ref), running.api.load(ref)
-    assert worker.said.count("ray_history.parse_part[") > 5
-    assert worker.said.count("ray_history.merge_range[") > 5
+    assert worker.said.count("ray_history.work_on_load[") > 15
     for field in ("progress", "losses", "events_skipped", "attempt", "complete"):
         assert parallel[field] == alone[field], field
     expected = _answers(running.api, ref)
@@ -68,8 +66,7 @@ def test_a_child_that_is_killed_in_a_part_costs_only_that_part(own: tuple[Deploy
     with bucket.closed(ref, match=lambda key: key.endswith(files[30])) as gate:
         api.get(f"/enter_cluster/{ref}")
         assert gate.reached.wait(20)
-        (child,) = psutil.Process(worker.process.pid).children()
-        child.kill()
+        loading_process(worker).kill()
     record = api.load(ref)
     assert record["attempt"] == 1
     assert record["progress"] | {"phase": ""} == {
@@ -95,7 +92,7 @@ def test_a_worker_that_is_killed_in_a_part_is_taken_over(own: tuple[Deployment, 
         worker.kill()
     whole.a_worker()
     record = api.load(ref)
-    assert record["attempt"] == 2
+    assert record["attempt"] == 1, "only the step that was lost is done again"
     assert record["progress"]["files_read"] == 57
     assert api.tasks(ref).json()["data"]["result"]["total"] == 329
 
@@ -108,7 +105,7 @@ def test_eviction_ends_all_parts(own: tuple[Deployment, Api], bucket: GatedBucke
         api.get(f"/enter_cluster/{ref}")
         assert gate.reached.wait(20)
         api.client.delete(f"/sessions/{ref}")
-    wait_until(lambda: "ray_history.publish[" in worker.said and "load given up" in worker.said, "all steps have passed")
+    wait_until(lambda: "load given up" in worker.said, "the step that runs sees it")
     assert api.state(ref) == "absent"
     with whole.redis.client(whole.database) as redis:
         assert not list(redis.scan_iter(f"*{cluster}*loaded"))

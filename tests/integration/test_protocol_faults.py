@@ -19,7 +19,7 @@ PHASES = [("parse", 1), ("publish", 1)]
 def taken(store: Store, generation: str) -> LoadRun:
     """A new holder of the load's next step."""
     run = store.run(generation)
-    assert isinstance(run.take_step(1), Step)
+    assert isinstance(run.take_step(1, "message", redelivered=False), Step)
     return run
 
 

@@ -70,11 +70,11 @@ class Protocol(RuleBasedStateMachine):
             return multiple()
         return (run.session, run.generation, run.snapshot.rpartition(".")[2])
 
-    @rule(target=runs, hand=hands)
-    def take_step(self, hand: tuple[Any, str, str]) -> Any:
+    @rule(target=runs, hand=hands, message=st.sampled_from(["m1", "m2"]), redelivered=st.booleans())
+    def take_step(self, hand: tuple[Any, str, str], message: str, redelivered: bool) -> Any:
         session, generation, attempt = hand
         run = self.store.run(generation, session)
-        step = run.take_step(int(attempt))
+        step = run.take_step(int(attempt), message, redelivered=redelivered)
         if not isinstance(step, Step):
             return multiple()
         assert run.snapshot == self.store.current(session)

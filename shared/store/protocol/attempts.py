@@ -49,8 +49,8 @@ RENEW = script("""
 local id, token, step = ARGV[1], ARGV[2], ARGV[3]
 if not may_write(id, step, token) then return 0 end
 if step ~= '' then
-  local tries = string.match(redis.call('HGET', S .. 'w:' .. id, 'step:' .. step), '(%d+)$')
-  redis.call('HSET', S .. 'w:' .. id, 'step:' .. step, token .. ' ' .. string.format('%.0f', now() + ARGV[4]) .. ' ' .. tries)
+  local _, _, tries, message = holder_of(redis.call('HGET', S .. 'w:' .. id, 'step:' .. step))
+  redis.call('HSET', S .. 'w:' .. id, 'step:' .. step, holding(token, now() + ARGV[4], tries, message))
 end
 if ARGV[6] ~= '' then redis.call('HSET', S .. 'p:' .. id, 'phase', ARGV[6]) end
 if ARGV[7] ~= '' then redis.call('HSET', S .. 'p:' .. id, 'report:' .. step, ARGV[7]) end
@@ -87,7 +87,7 @@ local id, token, step, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local former = redis.call('GET', LOADED)
 if former == id then return 1 end
 if not may_write(id, step, token) then return 0 end
-if redis.call('EXISTS', S .. 'g:' .. id) == 0 then return -1 end
+if redis.call('EXISTS', S .. 'g:' .. id) == 0 then return lost_snapshot(id) and -1 or 0 end
 if step ~= '' then
   -- Losses stand in the reports: one that is missing would make a partial snapshot complete.
   local known = redis.call('HKEYS', S .. 'p:' .. id)
@@ -163,7 +163,7 @@ class Attempts:
         """What is to be done for a message of this load, and the attempt's number. `redelivered`: the queue lost who had begun it."""
         s = self._settings
         times = [ms(s.lease), ms(s.queue_lease), ms(self._remembered)]
-        crashed = f"its workers were lost {s.load_attempts} times: out of memory?"
+        crashed = f"its workers were lost in {s.load_attempts} attempts: out of memory?"
         failure = [ms(s.retry_after_failure), ms(s.snapshot_ttl), _CRASHED, crashed]
         found = self._run(BEGIN_ATTEMPT, [generation, run, int(redelivered), *times, s.load_attempts, *failure])
         outcome: Any = text(found[0])

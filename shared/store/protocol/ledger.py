@@ -3,7 +3,7 @@
 A message on the queue only says "this load wants a hand". Whoever takes it takes one step, does it, and sends the message to the end of the
 queue again. A step whose holder was lost is taken again when its hold runs out; any number of workers may join at any time.
 
-A row `step:{phase}:{number}` is absent while it waits, `{token} {held until, ms} {tries}` while it is held, then `done`.
+A row `step:{phase}:{number}` is absent while it waits, `{token} {held until, ms} {tries} {message}` while it is held, then `done`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ return 1
 """)
 
 TAKE_STEP = script("""
--- ARGV: snapshot id, token, lease, claim TTL
+-- ARGV: snapshot id, token, lease, claim TTL, message, 1 if the queue lost who had taken this very message
 -- -> {'step', phase, number, tries} | {'busy'}: all that can be done now is being done | {'over'}: ended, or another attempt's by now
 local id, token, work = ARGV[1], ARGV[2], S .. 'w:' .. ARGV[1]
 if current() ~= id then return {'over'} end
@@ -43,16 +43,19 @@ local ledger = redis.call('HMGET', work, 'phases', 'phase')
 if not ledger[1] then return {'over'} end
 local phase = cjson.decode(ledger[1])[tonumber(ledger[2])]
 if not phase then return {'over'} end
-local ms, free, tried, soonest = now(), nil, 0, nil
+local ms, free, soonest = now(), nil, nil
 for number = 0, phase[2] - 1 do
   local row = redis.call('HGET', work, 'step:' .. phase[1] .. ':' .. number)
   if not row then
     free = free or number
   elseif row ~= 'done' then
-    local holder, till, tries = string.match(row, '^(%S+) (%d+) (%d+)$')
+    local holder, till, tries, message = holder_of(row)
     if holder == token then return {'step', phase[1], number, tonumber(tries)} end
-    if tonumber(till) <= ms then
-      if not free or tried > 0 then free, tried = free or number, free and tried or tonumber(tries) end
+    if ARGV[6] == '1' and message == ARGV[5] then
+      free = number
+      break
+    elseif tonumber(till) <= ms then
+      free = free or number
     elseif not soonest or tonumber(till) < soonest then
       soonest = tonumber(till)
     end
@@ -64,10 +67,11 @@ if not free then
   return {'busy'}
 end
 local row = redis.call('HGET', work, 'step:' .. phase[1] .. ':' .. free)
-local tries = row and tonumber(string.match(row, '(%d+)$')) or 0
-redis.call('HSET', work, 'step:' .. phase[1] .. ':' .. free, token .. ' ' .. string.format('%.0f', ms + ARGV[3]) .. ' ' .. tries + 1)
+local _, _, tries = holder_of(row or '')
+tries = (tonumber(tries) or 0) + 1
+redis.call('HSET', work, 'step:' .. phase[1] .. ':' .. free, holding(token, ms + ARGV[3], tries, ARGV[5]))
 beat(id, ARGV[4])
-return {'step', phase[1], free, tries + 1}
+return {'step', phase[1], free, tries}
 """)
 
 COMPLETE_STEP = script("""
@@ -116,8 +120,10 @@ class Ledger:
         words = [word for phase in phases for word in phase]
         return bool(self._run(PLAN, [snapshot, run, ms(self._settings.queue_lease), *words]))
 
-    def take_step(self, snapshot: str, token: str) -> Step | Literal["busy", "over"]:
-        found = self._run(TAKE_STEP, [snapshot, token, ms(self._settings.lease), ms(self._settings.queue_lease)])
+    def take_step(self, snapshot: str, token: str, message: str, *, redelivered: bool) -> Step | Literal["busy", "over"]:
+        """A step that waits, whose hold ran out, or that was taken for this very `message`, if the queue lost who took it."""
+        times = [ms(self._settings.lease), ms(self._settings.queue_lease)]
+        found = self._run(TAKE_STEP, [snapshot, token, *times, message, int(redelivered)])
         if text(found[0]) == "step":
             return Step(text(found[1]), int(found[2]), int(found[3]))
         return "busy" if text(found[0]) == "busy" else "over"

@@ -73,6 +73,10 @@ local function end_failed(code, message, retryable, wait, ttl)
   redis.call('DEL', CLAIM, LOAD, ATTEMPTS)
 end
 
+-- The holder of a step: token, till when (ms), tries, message.
+local function holder_of(row) return string.match(row, '^(%S+) (%d+) (%d+) (%S+)$') end
+local function holding(token, till, tries, message) return string.format('%s %.0f %d %s', token, till, tries, message) end
+
 -- May this attempt (and, if it is at a step, this holder of the step) still write?
 local function may_write(id, step, token)
   if current() ~= id then return false end

@@ -19,7 +19,7 @@ Outcome = Literal["loaded", "joined", "claimed", "failed"]
 
 # Reasons that a load ends for without a worker that could tell it.
 _CRASHED = "load_crashed"
-_CRASHED_MESSAGE = "every worker that loaded this session was lost before it was done: out of memory?"
+_CRASHED_MESSAGE = "every worker that loaded this session was lost before it was done ({attempts} attempts): out of memory?"
 _DAMAGED = "snapshot_damaged"
 _DAMAGED_MESSAGE = "parts of its snapshot were missing in Redis, again after it was loaded anew: does Redis evict keys (maxmemory-policy)?"
 # Holes of one session within this time are one story.
@@ -215,7 +215,7 @@ def claim_from_worker(redis: Redis, keyspace: Keyspace, settings: LoadSettings, 
 def claim_arguments(s: LoadSettings, *, force: bool) -> list[Any]:
     times = [ms(s.snapshot_ttl), ms(s.queue_lease), ms(s.lease)]
     limits = [s.load_attempts, ms(s.retry_after_failure), round(s.freshness * 1000), _TIMES_OF_A_LOAD]
-    return [new_token(), int(force), *times, *limits, _CRASHED, _CRASHED_MESSAGE]
+    return [new_token(), int(force), *times, *limits, _CRASHED, _CRASHED_MESSAGE.format(attempts=s.load_attempts)]
 
 
 def entry(found: list[Any]) -> Entry:
