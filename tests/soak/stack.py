@@ -144,8 +144,8 @@ class Stack:
         self._ended += [dead] if dead else []
 
     def works(self) -> bool:
-        """Whether any worker is there to take tasks."""
-        return any(process.child.runs() for process in self.workers)
+        """Whether any worker is there to take tasks: one that ends takes none."""
+        return any(process.child.runs() and not process.asked_to_end for process in self.workers)
 
     @contextmanager
     def supervised(self) -> Iterator[None]:
