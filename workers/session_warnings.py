@@ -61,9 +61,9 @@ def _of_version(version: str | None, workers: int) -> Iterable[Warned]:
         newest = f"Ray {version} is newer than what this server was checked with ({shown(versions.NEWEST)})"
         yield Warned("ray_version_unseen", f"{newest}: what it exports besides may be missing.")
     if not versions.ALL_SPANS.in_ray(version):
-        yield Warned("no_profile_spans", f"Ray {version} exports few profile events of a task: timelines have gaps.", ["tasks"])
+        yield Warned("no_profile_spans", f"Ray {version} exports few profile events of tasks: timelines have gaps.", ["tasks"], detail=True)
     if not versions.LOG_INFO.in_ray(version):
-        yield Warned("no_task_log_info", f"Ray {version} does not export where in its worker's log a task wrote.", ["tasks"])
+        yield Warned("no_task_log_info", f"Ray {version} does not export where in its worker's log a task wrote.", ["tasks"], detail=True)
     if not versions.HOST_NAMES.in_ray(version):
         yield Warned("no_host_names", f"Ray {version} exports no names of hosts and nodes.", ["nodes", "actors"])
     if not versions.WORKER_EVENTS.in_ray(version) and not workers:

@@ -93,14 +93,14 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
     table = scope.snapshot.table(resource.name)
     if options.limit is None:
         found = table.stream(options.filters, source=source, detail=options.detail, browser=scope.browser)
-        return StreamingResponse(_whole_list(resource, found, meta), media_type="application/json")
+        return StreamingResponse(_whole_list(resource, found, meta, detail=options.detail), media_type="application/json")
     page = await table.select(options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser)
     total = page.total if resource is TASKS else meta.tables[resource.name].rows
     after_source = page.total if resource in (TASKS, NODES) else total
-    return answers.json_pieces(list_body(page, total, meta, warned(meta, resource.name), after_source=after_source))
+    return answers.json_pieces(list_body(page, total, meta, warned(meta, resource.name, detail=options.detail), after_source=after_source))
 
 
-async def _whole_list(resource: Resource, found: AsyncIterator[Page], meta: Meta) -> AsyncIterator[bytes]:
+async def _whole_list(resource: Resource, found: AsyncIterator[Page], meta: Meta, *, detail: bool) -> AsyncIterator[bytes]:
     """The same answer in the order in which it is known: rows first, then how many they are."""
     yield b'{"result":true,"msg":"","data":{"result":{"result":['
     total = matched = 0
@@ -111,7 +111,7 @@ async def _whole_list(resource: Resource, found: AsyncIterator[Page], meta: Meta
         matched += page.num_filtered
     rows = total if resource is TASKS else meta.tables[resource.name].rows
     counted = {"total": rows, "num_after_truncation": total if resource in (TASKS, NODES) else rows, "num_filtered": matched}
-    rest = counted | {"partial_failure_warning": partial_failure(meta), "warnings": warned(meta, resource.name)}
+    rest = counted | {"partial_failure_warning": partial_failure(meta), "warnings": warned(meta, resource.name, detail=detail)}
     yield b"]," + _encode(rest)[1:] + b"}}"
 
 
@@ -125,9 +125,10 @@ def list_body(page: Page, total: int, meta: Meta, warnings: Sequence[str] | None
     )
 
 
-def warned(meta: Meta, table: str) -> list[str] | None:
+def warned(meta: Meta, table: str, *, detail: bool = False) -> list[str] | None:
     """What this session's table lacks though no file was lost: its Ray exported less, or nothing; what could not be read."""
-    found = [one.message for one in meta.warnings if not one.tables or table in one.tables]
+    of_table = (one for one in meta.warnings if not one.tables or table in one.tables)
+    found = [one.message for one in of_table if detail or not one.detail]
     if meta.counts:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(meta.counts.items()))
         found.append(f"Some events or values could not be read and were left out: {kinds}. The load status has samples.")

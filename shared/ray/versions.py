@@ -38,6 +38,8 @@ ALL_TYPES = Change(
     "`aggregator_agent.py`; 2.53 exports nothing with it",
 )
 ALL_SPANS = Change((2, 55), "every profile span is exported, not one a flush", "`task_event_buffer.cc`; sessions of 2.54 and 2.55")
+NODE_DIRECTORIES = Change((2, 55), "live shows nodes' temporary and session directories", "sessions of 2.54 and 2.55")
+ACTOR_PROCESSES = Change((2, 55), "actors are exported with pid and port; before, raylets' logs tell", "sessions of 2.54 and 2.55")
 EXECUTORS_NODE = Change((2, 55), "a lifecycle event names the node that runs the task, not the sender's", "sessions of 2.54 and 2.55")
 LOG_INFO = Change((2, 55), "`taskLogInfo` is exported; up to 2.57 a flush keeps only the last of its updates", "sessions of 2.54 and 2.55")
 SUMMARY_BY_NAME = Change(
@@ -56,6 +58,8 @@ CHANGES = (
     HOST_NAMES,
     ALL_TYPES,
     ALL_SPANS,
+    NODE_DIRECTORIES,
+    ACTOR_PROCESSES,
     EXECUTORS_NODE,
     LOG_INFO,
     SUMMARY_BY_NAME,

@@ -77,11 +77,12 @@ class ColumnData(msgspec.Struct, array_like=True):
 
 
 class Warned(msgspec.Struct, array_like=True):
-    """What a complete snapshot does not have either, and why; `tables` that lack it, empty: all."""
+    """What a complete snapshot does not have either, and why; `tables` that lack it, empty: all. `detail`: only columns of detail do."""
 
     code: str
     message: str
     tables: list[str] = []
+    detail: bool = False
 
 
 class Meta(msgspec.Struct):

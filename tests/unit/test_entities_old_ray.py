@@ -92,6 +92,16 @@ def test_workers_and_their_deaths_from_the_raylets_log() -> None:
     assert entities.ends.deaths == {WORKER: WorkerDeath(ms(20.005), 1, "idle, for\nlong")}
 
 
+def test_ray_2_54_exports_neither_pid_nor_port_of_actors() -> None:
+    own = _line("19:00:10,600", "Initializing worker at address: 10.0.0.2:20604 worker_id=x")
+    logs = {RAYLET: _started("19:00:10,000", 7, WORKER), OWN_LOG.format(worker=WORKER, pid=7): own}
+    bare = state("ALIVE", 5, nodeId=b64(WORKER_NODE), workerId=b64(WORKER), pid=0, port=0)
+    shown, row = _actor(bare, logs=logs)
+    assert (shown["pid"], row["pid"], shown["address"]["port"]) == (7, 7, 20604)
+    known, _ = _actor(alive(5), logs=logs)
+    assert (known["pid"], known["address"]["port"]) == (7, 20001)
+
+
 def test_rotated_logs_and_those_of_a_crash() -> None:
     logs = {
         f"{RAYLET}.2": _started("19:00:10,000", 7, WORKER),

@@ -8,9 +8,10 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
+from shared.ray.versions import NODE_DIRECTORIES
 from shared.sessions import Session
 from workers.bad_data import PASSING, Skipped
-from workers.entities.actors import Actor, actor_of, actor_row, place_unstarted
+from workers.entities.actors import Actor, actor_of, actor_row, complete_process, place_unstarted
 from workers.entities.cluster_facts import NO_FACTS, cluster_facts
 from workers.entities.cluster_status import cluster_status
 from workers.entities.ends import TaskEnds
@@ -107,6 +108,9 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
     submitted = made("jobs", lambda: submissions(drivers, found[SUBMISSION_JOB], actors, log_events, stored.logs), [])
     # Ray before 2.58 exports no WORKER_* events.
     logged = {} if found[WORKER] else made("workers", lambda: logged_workers(stored.logs, gcs_log.crashes, facts.offset), {})
+    for actor in actors:
+        if worker := logged.get(actor.address.worker_id):
+            complete_process(actor, worker.pid, worker.port)
 
     def workers() -> list[dict[str, Any]]:
         return [
@@ -128,10 +132,11 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
     rows = {name: made(name, lambda key=key, make=make: _sorted(make(), key), []) for name, (key, make) in tables.items()}  # type: ignore[misc]
     rows["cluster_events"] = made("cluster_events", lambda: cluster_event_rows(log_events, facts.offset), [])
     shown = made("actors", lambda: _shown(actors, ips, malformed), {})
+    directories = session.session if NODE_DIRECTORIES.in_ray(facts.ray_version) else ""
     documents: dict[str, Callable[[], dict[str, Any]]] = {
         "stored answers": lambda: answer_documents(stored.endpoints, facts, session, malformed),
         "log events": lambda: event_documents(log_events),
-        "nodes": lambda: node_documents(nodes, _on_nodes(actors, nodes, shown, drivers, malformed), session.session),
+        "nodes": lambda: node_documents(nodes, _on_nodes(actors, nodes, shown, drivers, malformed), directories),
         "actors": lambda: chunks(shown),
         "jobs": lambda: former_drivers(submitted, rows["jobs"], ips),
         "session's end": lambda: session_documents(events, nodes, stored.logs, facts.offset, session),

@@ -142,6 +142,12 @@ def place_unstarted(actor: Actor, node_of_ip: dict[str, str]) -> None:
         actor.address = Address(node_id, "", 0)
 
 
+def complete_process(actor: Actor, pid: int, port: int) -> None:
+    """Process and port of the worker that it runs in, or ran in last: Ray 2.54 exports 0 for both."""
+    actor.pid = actor.pid or pid
+    actor.address.port = actor.address.port or port
+
+
 def _end_worker(actor: Actor, step: Transition, message: str) -> None:
     worker = actor.address.worker_id
     if worker and worker != NIL_NODE_ID and all(end.worker_id != worker for end in actor.deaths):

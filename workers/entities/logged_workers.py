@@ -27,7 +27,7 @@ _OF_WORKERS = re.compile(rb"Started worker process with pid |Disconnecting worke
 _STARTED = re.compile(TIME + r".*Started worker process with pid (\d+)\b.* worker_id=([0-9a-f]{56})")
 _ENDED = re.compile(TIME + r".*Disconnecting worker, graceful=\w+, disconnect_type=(\d+)\b.* worker_id=([0-9a-f]{56})")
 _REGISTERED = re.compile(TIME, re.MULTILINE)
-_INITIALIZED = re.compile(TIME + r".*Initializing worker at address", re.MULTILINE)
+_INITIALIZED = re.compile(TIME + r".*Initializing worker at address: [^ ]*:(\d+)\b", re.MULTILINE)
 _SAID = re.compile(r"\bexit_type=(\w+), exit_detail=(.*?), has creation_task_exception", re.DOTALL)
 _OWN_LOG = re.compile(r"([0-9a-f]{56})/logs/(?:old/)?python-core-(worker|driver)-([0-9a-f]{56})_(\d+)\.log")
 # Own logs of at most so many workers are read, the latest ones: the others do without times of their start, and reasons.
@@ -42,6 +42,7 @@ class LoggedWorker:
     id: str
     node_id: str
     pid: int = 0
+    port: int = 0
     launch: int = 0
     launched: int = 0
     start: int = 0
@@ -82,6 +83,7 @@ def _read_own_logs(workers: dict[str, LoggedWorker], logs: LogPieces, offset: ti
         registered, initialized = _REGISTERED.search(text), _INITIALIZED.search(text)
         worker.launched = ms_of(registered[1], offset) if registered else 0
         worker.start = ms_of(initialized[1], offset) if initialized else worker.launched
+        worker.port = int(initialized[2]) if initialized else 0
         if worker.end and (said := _SAID.findall(text)):
             worker.exit_detail = said[-1][1]
 

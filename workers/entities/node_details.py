@@ -24,7 +24,10 @@ def detail(node_id: str) -> str:
 
 
 def node_documents(nodes: list[Node], actors: dict[str, dict[str, dict[str, Any]]], session: str) -> dict[str, Any]:
-    """`actors` by the nodes that they were on, by id. The documents are the `data` of each answer."""
+    """`actors` by the nodes that they were on, by id. The documents are the `data` of each answer.
+
+    `session` names the nodes' directories; "" for Ray that does not show them.
+    """
     documents: dict[str, Any] = {
         SUMMARY: {"summary": [google_style(_host(node, session)) for node in nodes], "nodeLogicalResources": {}},
         HOSTNAMES: {"hostNameList": list({node.hostname: None for node in nodes if node.state == "ALIVE"})},
@@ -52,8 +55,8 @@ def _raylet(node: Node, session: str) -> dict[str, Any]:
         "startTimeMs": "0" if dead else str(node.start),
         "isHeadNode": not dead and node.is_head,
         "labels": {} if dead else node.labels,
-        "tempDir": "" if dead else TEMP_DIR,
-        "sessionDir": "" if dead else f"{TEMP_DIR}/{session}",
+        "tempDir": "" if dead or not session else TEMP_DIR,
+        "sessionDir": "" if dead or not session else f"{TEMP_DIR}/{session}",
     }
     ended = {"deathInfo": node.death} if node.death else {}
     return {
