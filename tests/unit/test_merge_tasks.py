@@ -16,6 +16,8 @@ from tests.task_lines import JOB, NODE, TASK, WORKER, defined, lived, loaded, pr
 from tests.unit.session_events import b64, ms
 from workers.entities.ends import TaskEnds, WorkerDeath
 from workers.task_events.merge import PROFILE_EVENTS_KEPT
+from workers.task_events.ranges import Ranges
+from workers.task_events.split import Splitter
 
 SESSIONS = ("19-00-40", "19-07-13")
 
@@ -171,8 +173,11 @@ def test_ids_may_be_spelled_in_any_way(place: int) -> None:
     assert row(*(line.replace(plain, other) for line in lines)) == expected
 
 
-def test_ids_that_are_none_cost_their_event_only() -> None:
+def test_ids_that_are_none_cost_their_event_only_and_are_counted_once() -> None:
     bad = lived(("RUNNING", 1)).replace(b64(TASK).encode(), b"!" * 32)
+    splitter = Splitter(Ranges(1))
+    splitter.feed(bad + b"\n" + lived(("RUNNING", 1), attempt=1 << 64))
+    assert splitter.skipped.counts == {"bad_event": 2}
     assert [r["task_id"] for r in rows([defined(), bad])] == [TASK]
 
 

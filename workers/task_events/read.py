@@ -38,8 +38,9 @@ def read_task_event(event: Fields, skipped: Skipped) -> tuple[str, TaskRecord] |
     name = next((name for name in PARTS if event.get(name) is not None), "")
     part = message(event, name, skipped) or {}
     number = "attemptNumber" if name == "taskProfileEvents" else "taskAttempt"
-    attempt = 0 if part.get(number) is None else optional_integer(part, number, skipped)
-    task_id = hex_id(part, "taskId", skipped)
+    # These cost the event, which is counted once.
+    attempt = 0 if part.get(number) is None else optional_integer(part, number, Skipped())
+    task_id = hex_id(part, "taskId", Skipped())
     if len(task_id) != TASK_ID_LENGTH or attempt is None:
         skipped("bad_event", f"a task event without a task: {str(part.get('taskId'))[:100]!r}")
         return None
