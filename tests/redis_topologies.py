@@ -86,14 +86,18 @@ class _Cluster:
         self._children = children
         self._ports = [free_port() for _ in range(6)]
         masters, replicas = self._ports[:3], self._ports[3:]
+        # By themselves they would listen on other ports 10000 higher, which outgoing connections may have.
+        buses = {port: free_port() for port in self._ports}
         for port in self._ports:
-            _start(directory, children, port, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            _start(
+                directory, children, port, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(buses[port])
+            )
         wait_until(lambda: all(_ask(port, "PING", False) for port in self._ports), "the nodes", _STARTED)
         for number, port in enumerate(masters):
             first, last = number * _SLOTS // 3, (number + 1) * _SLOTS // 3 - 1
             _ask(port, "CLUSTER ADDSLOTSRANGE", None, first, last)
         for port in self._ports[1:]:
-            _ask(port, "CLUSTER MEET", None, "127.0.0.1", masters[0])
+            _ask(port, "CLUSTER MEET", None, "127.0.0.1", masters[0], buses[masters[0]])
         wait_until(lambda: all(len(self._nodes(port)) == 6 for port in self._ports), "the nodes to meet", _STARTED)
         names = {port: _ask(port, "CLUSTER MYID", b"").decode() for port in masters}
         for master, replica in zip(masters, replicas, strict=True):

@@ -38,7 +38,14 @@ def test_a_server_is_lost_while_sessions_load_and_are_read(
     loading = [bucket.add(f"{cluster}x{number}", RICH if number % 2 else SMALL) for number in range(5)]
     number = next(database)
     with topology(tmp_path) as redis:
-        settings: dict[str, Any] = {"REDIS_URL": redis.url, "PART_BYTES": 200_000, "RANGE_TASKS": 100, "REDIS_TIMEOUT": 2}
+        # The storage is not what is tried here, and 20 readers may keep it busy.
+        settings: dict[str, Any] = {
+            "REDIS_URL": redis.url,
+            "PART_BYTES": 200_000,
+            "RANGE_TASKS": 100,
+            "REDIS_TIMEOUT": 2,
+            "STORAGE_TIMEOUT": 30,
+        }
         settings |= {"BROKER_URL": redis_server.url(number)} if own_broker else {}
         with deployment(tmp_path, redis_server, bucket.storage, number, **settings) as whole:
             api = whole.api()
