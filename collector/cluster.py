@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from collector.batches import Place
+from shared.collector_report import REPORT_NAME
 from shared.errors import InvalidReference, SettingsError
 from shared.layout import METADATA_PREFIX, session_prefix
 from shared.sessions import Kind, Session, SessionRef
@@ -53,4 +54,4 @@ class Cluster:
         return f"{self.prefix(session)}fetched_endpoints/restful__" + path.strip("/").replace("/", "__")
 
     def report(self, session: str, node: str) -> str:
-        return f"{self.prefix(session)}{node}/collector.json"
+        return f"{self.prefix(session)}{node}/{REPORT_NAME}"

@@ -5,14 +5,17 @@ Works from another container of the pod that shares the directory: no process is
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 _PORT_FILE = re.compile(r"\w+_port_([0-9a-f]{56})")
 _NODE_ID_IN_LOG = re.compile(rb"\bnode[_ ]id[=: ]+([0-9a-f]{56})\b", re.IGNORECASE)
 _BEGINNING = 1 << 20
 _ANSWERS_WITHIN = 1.0
+_LONGEST_ADDRESS = 100
 
 
 class RayNode:
@@ -56,10 +59,17 @@ class RayNode:
 
 
 def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
+    """A socket's address has room for a hundred characters; where the path is longer, its directory is opened first (Linux)."""
+    with ExitStack() as stack:
+        probe = stack.enter_context(socket.socket(socket.AF_UNIX))
         probe.settimeout(_ANSWERS_WITHIN)
         try:
-            probe.connect(str(path))
+            address = str(path)
+            if len(address) > _LONGEST_ADDRESS:
+                directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, directory)
+                address = f"/proc/self/fd/{directory}/{path.name}"
+            probe.connect(address)
         except OSError:
             return False
         return True

@@ -1,6 +1,6 @@
 """What the collector of one node has to say of a session: when it began and ended, and what was lost, for the history server to read.
 
-Stored as `{session}/{node}/collector.json`; kept on disk as well, as losses must survive the collector's own restarts.
+Kept on disk as well, as losses must survive the collector's own restarts.
 """
 
 from __future__ import annotations
@@ -13,34 +13,9 @@ from pathlib import Path
 import msgspec
 
 from collector.files import read_or_none, replace
+from shared.collector_report import REPORT_VERSION, Loss, Report, decode_report
 
-VERSION = 1
 _MOST_LOSSES = 200
-
-
-class Loss(msgspec.Struct):
-    """`file`: a log or event file below the session, or empty; `count`: how often it happened."""
-
-    file: str
-    code: str
-    message: str
-    count: int = 1
-
-
-class Report(msgspec.Struct):
-    """The stored document. Times are RFC 3339, UTC."""
-
-    version: int
-    node: str
-    session: str
-    role: str
-    began: str
-    ended: str | None = None
-    losses: list[Loss] = msgspec.field(default_factory=list)
-    losses_left_out: int = 0
-
-
-_decode = msgspec.json.Decoder(Report).decode
 
 
 class Reporter:
@@ -51,7 +26,7 @@ class Reporter:
         self._publish = publish
         self._lock = threading.Lock()
         known = read_or_none(path)
-        self._report = _decode(known) if known else Report(VERSION, node, session, role, _now())
+        self._report = decode_report(known) if known else Report(REPORT_VERSION, node, session, role, _now())
 
     def lose(self, file: str, code: str, message: str) -> None:
         """Record that something will not be in the bucket. Raises OSError when even that cannot be kept."""

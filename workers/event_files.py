@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
 
+from shared.collector_report import REPORT_NAME
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
+from workers.collector_reports import note_collectors_losses
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, is_wanted
 from workers.nearby import METADATA, nearby_metadata
@@ -35,6 +37,7 @@ class SessionFiles:
     endpoints: dict[str, ObjectInfo] = field(default_factory=dict)
     log_events: list[ObjectInfo] = field(default_factory=list)
     logs: list[ObjectInfo] = field(default_factory=list)
+    reports: list[ObjectInfo] = field(default_factory=list)
     others: int = 0
 
     def digest(self) -> str:
@@ -67,6 +70,7 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
         run.loss(directory.key, StorageUnavailable.code, directory.unreadable)
 
     files = sort_files(run.session, chain.from_iterable(map(storage.list, data_prefixes(run.session))), unreadable)
+    note_collectors_losses(run, storage, files.reports)
     run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
     return files
 
@@ -87,6 +91,8 @@ def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Call
             files.log_events.append(file)
         elif is_wanted(below):
             files.logs.append(file)
+        elif below.endswith("/" + REPORT_NAME) and below.count("/") == 1:
+            files.reports.append(file)
         else:
             files.others += 1
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -156,3 +157,22 @@ def test_a_loaded_session_outlives_an_outage_of_the_bucket(own: tuple[Deployment
         assert api.get(f"/enter_cluster/{ref}").status_code == 200
         assert api.tasks(ref).status_code == 200
         assert api.get(f"/enter_cluster/{ref.rsplit('/', 1)[0]}").status_code == 503, "which one is the latest, nobody knows"
+
+
+def test_what_a_collector_had_to_drop_makes_the_session_partial(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, PACKED)
+    node = "bf" * 28
+    report = {"version": 1, "node": node, "session": ref.split("/")[3], "role": "worker", "began": "2026-11-29T10:00:00Z"}
+    losses = [
+        {"file": "", "code": "events_unfit", "message": "1 events: no session", "count": 3},
+        {"file": "logs/raylet.out", "code": "log_gone", "message": "deleted before its last 5 bytes were uploaded", "count": 1},
+    ]
+    bucket.put(ref, f"{node}/collector.json", json.dumps(report | {"losses": losses}).encode())
+    bucket.put(ref, f"{'ce' * 28}/collector.json", b"[]")
+    record = running.api.load(ref)
+    assert record["complete"] is False
+    assert record["progress"]["files_failed"] == 0
+    found = {loss["file"].rpartition(f"{ref.split('/')[3]}/")[2]: (loss["code"], loss["message"]) for loss in record["losses"]}
+    assert found[f"{node}/events_unfit"] == ("events_unfit", "the collector says: 1 events: no session (3 times)")
+    assert found[f"{node}/logs/raylet.out"][0] == "log_gone"
+    assert found[f"{'ce' * 28}/collector.json"][0] == "bad_json"

@@ -1,0 +1,30 @@
+"""What the collectors of a session's nodes had to drop: it is not in the bucket, so the session is partial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.collector_report import decode_report
+from shared.storage.port import ObjectInfo, Storage
+from workers.load_run import LoadRun
+
+_UNREADABLE = "bad_json"
+
+
+def note_collectors_losses(run: LoadRun, storage: Storage, reports: Sequence[ObjectInfo]) -> None:
+    """Record every loss that the `reports` name, and each report that cannot be read: it may have named some."""
+    for file, content in storage.read_many(reports):
+        if not isinstance(content, bytes):
+            run.loss(file.key, content.code, str(content))
+            continue
+        try:
+            report = decode_report(content)
+        except ValueError as exc:
+            run.loss(file.key, _UNREADABLE, f"no report of a collector: {exc}")
+            continue
+        node = file.key.rpartition("/")[0]
+        for loss in report.losses:
+            times = f" ({loss.count} times)" if loss.count > 1 else ""
+            run.loss(f"{node}/{loss.file or loss.code}", loss.code, f"the collector says: {loss.message}{times}")
+        if report.losses_left_out:
+            run.loss(file.key, "more_losses", f"the collector counted {report.losses_left_out} more losses")
