@@ -61,7 +61,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         storage = MeteredStorage(open_storage(settings.storage))
         redis = open_async_redis(settings.redis)
         queue = LoadQueue(make_celery(settings))
-        live = LiveSessions(*open_live(settings.live), settings.live)
+        live = LiveSessions(*open_live(settings.live, storage), settings.live)
         await live.start()
         app.state.storage, app.state.redis, app.state.keyspace = storage, redis, Keyspace.of(settings)
         app.state.queue = queue

@@ -33,8 +33,8 @@ def collect(
     One per Ray node, started before or after Ray, which must have the environment that `ray-history ray-env` prints.
     """
     url = preflight.storage_url(storage)
+    use_storage(url)
     for name, value in (
-        ("STORAGE", url),
         ("COLLECT_CLUSTER", cluster),
         ("COLLECT_NAMESPACE", namespace),
         ("COLLECT_PORT", port),
@@ -51,6 +51,32 @@ def collect(
     check_writable(settings)
     become_collector()
     return 1
+
+
+def use_storage(url: str) -> None:
+    """An option is a setting: what reads the settings finds it there."""
+    if url:
+        os.environ["RAY_HISTORY_STORAGE"] = url
+
+
+HOW_RAY_IS_STARTED = """Ray started on this machine like this is collected:  eval "$(ray-history ray-env)"; ray start --head"""
+
+
+def prepare_collecting(data_directory: Path) -> None:
+    """For `up --collect`: settings that all its processes share. Raises Failed, SettingsError, StorageUnavailable."""
+    if not os.environ.get("RAY_HISTORY_STORAGE"):
+        bucket = data_directory / "history"
+        bucket.mkdir(parents=True, exist_ok=True)
+        os.environ["RAY_HISTORY_STORAGE"] = bucket.as_uri()
+    settings = Settings.from_environment()
+    given = os.environ.get
+    # What its own collector announces, on this machine, needs no further trust.
+    os.environ["RAY_HISTORY_ANNOUNCED"] = given("RAY_HISTORY_ANNOUNCED", "true")
+    os.environ["RAY_HISTORY_COLLECT_ANNOUNCE"] = given("RAY_HISTORY_COLLECT_ANNOUNCE", settings.collect.collect_dashboard)
+    # Ctrl-C is not to wait for a Ray that goes on.
+    os.environ["RAY_HISTORY_COLLECT_LINGER"] = given("RAY_HISTORY_COLLECT_LINGER", "0")
+    preflight.check_port(settings.collect.collect_host, settings.collect.collect_port)
+    check_writable(settings)
 
 
 def check_writable(settings: Settings) -> None:

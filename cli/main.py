@@ -13,6 +13,7 @@ from cli import configuration, dashboard, environment, serve, server_sessions
 from cli.collect import collect
 from cli.flower import flower
 from cli.metrics_reference import metrics
+from cli.prune import prune
 from cli.ray_env import ray_env
 from cli.up import up
 from cli.version import print_version, version
@@ -41,6 +42,7 @@ app.command("worker")(serve.worker)
 app.command("flower")(flower)
 app.command("collect")(collect)
 app.command("ray-env")(ray_env)
+app.command("prune")(prune)
 app.command("sessions")(server_sessions.sessions)
 app.command("status")(server_sessions.status)
 app.command("load")(server_sessions.load)

@@ -13,6 +13,7 @@ import typer
 
 from api.pages.builds import Builds
 from cli import preflight
+from cli.collect import HOW_RAY_IS_STARTED, prepare_collecting
 from cli.dashboard import default_builds_dir
 from cli.data_directory import default_data_dir
 from cli.embedded_server import EmbeddedServer, free_port
@@ -25,7 +26,7 @@ from shared.store.start_check import check_redis
 
 _READY_TIMEOUT = 90.0
 # Longer than a child's own orderly end, which it knows better.
-_GRACE = {"redis": 10.0, "worker": 15.0, "api": 10.0}
+_GRACE = {"collector": 30.0, "redis": 10.0, "worker": 15.0, "api": 10.0}
 
 
 def up(
@@ -54,6 +55,10 @@ def up(
             show_default=False,
         ),
     ] = "",
+    collect: Annotated[
+        bool,
+        typer.Option("--collect", help="Also collect the Ray on this machine; without --storage its history goes to the data directory."),
+    ] = False,
     logs: Annotated[
         bool, typer.Option("--logs", help="Show the logs of all parts here instead of writing them to the data directory.")
     ] = False,
@@ -65,7 +70,10 @@ def up(
     """
     if where and storage and "RAY_HISTORY_STORAGE" not in os.environ:
         raise typer.BadParameter("the storage is given twice: as an argument and as --storage")
+    chosen_dir = (data_dir or default_data_dir()).expanduser().absolute()
     _set("STORAGE", preflight.storage_url(where or storage))
+    if collect:
+        prepare_collecting(chosen_dir)
     _set("HOST", host)
     _set("PORT", port)
     _set("REDIS_URL", redis_url)
@@ -81,7 +89,7 @@ def up(
         preflight.check_dashboard(pages)
     address = settings.api.host
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))
-    with preflight.data_directory((data_dir or default_data_dir()).expanduser().absolute()) as directory:
+    with preflight.data_directory(chosen_dir) as directory:
         _run(
             directory,
             address,
@@ -89,6 +97,7 @@ def up(
             workers or min(os.cpu_count() or 1, 4),
             storage=settings.storage.storage,
             embedded=not redis_url,
+            collect=collect,
             logs=logs,
             pages=pages,
             fetch_pages=_wants_pages(pages),
@@ -96,7 +105,17 @@ def up(
 
 
 def _run(
-    directory: Path, host: str, port: int, workers: int, *, storage: str, embedded: bool, logs: bool, pages: Path, fetch_pages: bool
+    directory: Path,
+    host: str,
+    port: int,
+    workers: int,
+    *,
+    storage: str,
+    embedded: bool,
+    collect: bool,
+    logs: bool,
+    pages: Path,
+    fetch_pages: bool,
 ) -> None:
     log_dir = directory / "logs"
     log_dir.mkdir(exist_ok=True)
@@ -110,6 +129,9 @@ def _run(
     children = Processes()
     with children.signals():
         try:
+            if collect:
+                # First, and ended last: it is there when Ray sends, and loses nothing when another part fails to start.
+                children.start("collector", [sys.executable, "-m", "collector"], grace=_GRACE["collector"], log=log("collector"))
             if embedded:
                 server = EmbeddedServer(preflight.keep_for(directory / "redis", f"{VERSION}\n{storage}\n"), free_port())
                 children.start("redis", server.command(), grace=_GRACE["redis"], log=log("redis"), stdin=server.configuration())
@@ -126,6 +148,8 @@ def _run(
                 if not children.wait_until(lambda: _is_ready(client, url), "api", _READY_TIMEOUT):
                     return
             print(f"Ray History Server is ready at {url} (Ctrl-C ends it)", flush=True)
+            if collect:
+                print(HOW_RAY_IS_STARTED, flush=True)
             if fetch_pages:
                 children.start("fetch", [*ourselves, *_fetch_command(pages)], grace=1.0, errand=True)
             elif not Builds(str(pages)).of(None):

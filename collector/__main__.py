@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 
@@ -10,9 +11,13 @@ from shared.errors import HistoryError
 from shared.logs import set_up_logs
 from shared.settings import Settings
 
+# Of glibc's mallopt(3).
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
+
 
 def main() -> int:
     """The exit code; a failure is one line on stderr."""
+    _keep_little_memory()
     try:
         settings = Settings.from_environment()
         set_up_logs(settings.log)
@@ -24,6 +29,16 @@ def main() -> int:
         print(f"ray-history: {' '.join(str(exc).split())}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _keep_little_memory() -> None:
+    """Batches come and go: what they took goes back to the system, and threads share one heap (glibc; elsewhere nothing happens)."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, 16 << 20), (_TRIM_THRESHOLD, 8 << 20)):
+        mallopt(option, value)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Batch:
     """
 
     places: list[Place] = field(default_factory=list)
-    lines: list[msgspec.Raw] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     unfit: Counter[str] = field(default_factory=Counter)
 
@@ -47,11 +47,11 @@ class NotEvents(ValueError):
     """A body that is no JSON array of objects."""
 
 
-class _OfJob(msgspec.Struct):
+class _OfJob(msgspec.Struct, gc=False):
     jobId: str = ""  # noqa: N815 - Ray's spelling
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, gc=False):
     eventId: str = ""  # noqa: N815
     eventType: str = ""  # noqa: N815
     sessionName: str = ""  # noqa: N815
@@ -72,6 +72,8 @@ _PART_OF = {
     "TASK_DEFINITION_EVENT": "taskDefinitionEvent",
     "ACTOR_TASK_DEFINITION_EVENT": "actorTaskDefinitionEvent",
 }
+_FIRST = b'[{"eventId": "'
+_BETWEEN = b'}, {"eventId": "'
 _decode_lines = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
 
@@ -85,39 +87,54 @@ def read_batch(body: bytes) -> Batch:
             body = msgspec.json.format(body, indent=-1)
         if b"\n" in body:
             raise NotEvents("a line break within a string")
-        lines = _decode_lines(body)
+        envelopes, lines = _envelopes_and_lines(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise NotEvents(str(exc)) from None
+    places = [_place(envelope) if envelope else None for envelope in envelopes]
+    fitting = [place for place in places if place]
+    if len(fitting) == len(lines):
+        return Batch(fitting, lines, [envelope.eventId for envelope in envelopes if envelope])
     batch = Batch()
-    for line, envelope in zip(lines, _envelopes(body, lines), strict=True):
+    for line, envelope, place in zip(lines, envelopes, places, strict=True):
         if envelope is None:
             batch.unfit["not an event"] += 1
-            continue
-        place = _place(envelope)
-        if place is None:
+        elif place is None:
             batch.unfit["no session"] += 1
-            continue
-        batch.places.append(place)
-        batch.lines.append(line)
-        batch.ids.append(envelope.eventId)
+        else:
+            batch.places.append(place)
+            batch.lines.append(line)
+            batch.ids.append(envelope.eventId)
     return batch
 
 
-def _envelopes(body: bytes, lines: list[msgspec.Raw]) -> list[_Envelope | None]:
+def _envelopes_and_lines(body: bytes) -> tuple[list[_Envelope | None], list[bytes]]:
+    """Each element's envelope, None for what is no object, and its text. Raises msgspec.MsgspecError."""
     try:
-        return list(_decode_envelopes(body))
+        envelopes: list[_Envelope | None] = [*_decode_envelopes(body)]
     except msgspec.ValidationError:
-        return [_lenient(line) for line in lines]
-    except msgspec.MsgspecError as exc:
-        raise NotEvents(str(exc)) from None
+        lines = [bytes(line) for line in _decode_lines(body)]
+        return [_lenient(line) for line in lines], lines
+    return envelopes, _split(body, envelopes) or [bytes(line) for line in _decode_lines(body)]
 
 
-def _lenient(line: msgspec.Raw) -> _Envelope | None:
+def _split(body: bytes, envelopes: list[_Envelope | None]) -> list[bytes]:
+    """The elements where Ray's client has put them, each beginning with its id; empty when that does not hold for all of them.
+
+    Within a string a quote stands behind a backslash, so no text can look like the border between two events.
+    """
+    if not body.startswith(_FIRST) or not body.endswith(b"}]"):
+        return []
+    parts = body[len(_FIRST) : -len(b"}]")].split(_BETWEEN)
+    if len(parts) != len(envelopes):
+        return []
+    if not all(part.startswith(envelope.eventId.encode() + b'"') for part, envelope in zip(parts, envelopes, strict=True) if envelope):
+        return []
+    return [b'{"eventId": "%b}' % part for part in parts]
+
+
+def _lenient(line: bytes) -> _Envelope | None:
     """Fields of other types than Ray's count as not there."""
-    try:
-        event = msgspec.json.decode(line)
-    except msgspec.MsgspecError as exc:
-        raise NotEvents(str(exc)) from None
+    event = msgspec.json.decode(line)
     if not isinstance(event, dict):
         return None
     event_id, kind, session, node = (_text(event.get(name)) for name in ("eventId", "eventType", "sessionName", "nodeId"))

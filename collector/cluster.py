@@ -7,7 +7,7 @@ from typing import cast
 from collector.batches import Place
 from shared.collector_report import REPORT_NAME
 from shared.errors import InvalidReference, SettingsError
-from shared.layout import METADATA_PREFIX, session_prefix
+from shared.layout import marker_key, session_prefix
 from shared.sessions import Kind, Session, SessionRef
 from shared.settings import CollectSettings
 
@@ -38,9 +38,7 @@ class Cluster:
 
     def marker(self, session: str) -> str:
         """The empty object by which readers find the session."""
-        if self._owner_kind and self._owner_name:
-            return f"{METADATA_PREFIX}{self._owner_kind}/{self.namespace}_{self._owner_name}_{self.name}/{session}"
-        return f"{METADATA_PREFIX}raycluster/{self.namespace}_{self.name}/{session}"
+        return marker_key(self.session(session))
 
     def event_file(self, place: Place, rest: str) -> str:
         """`rest`: hour, number and suffix of the name, which begins with the node."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from collector.announcing import Announcer
 from collector.batches import Batch
 from collector.cluster import Cluster
 from collector.dashboard import Dashboard
@@ -21,6 +22,7 @@ from collector.outbox import Outbox
 from collector.ray_node import RayNode
 from collector.sessions import NodeSessions
 from collector.uploads import Uploads
+from shared.announcement import HEARTBEAT
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
 from shared.storage.factory import open_writer
@@ -52,6 +54,8 @@ class Collector:
         self._uploads = Uploads(
             self._journal, self._outbox, self._writer, self._cluster, self._sessions.node_of, self._sessions.lose_anywhere
         )
+        self._announcer = Announcer(self._settings.collect_announce, self._cluster, self._outbox, self._writer)
+        self._sessions.withdraw = self._announcer.withdraw
         self._sessions.stopping = self._stopping.is_set
         self._sessions.flush = self._flush
         self._dashboard = Dashboard(self._settings.collect_dashboard, self._settings.endpoints, self._store_answer)
@@ -94,6 +98,7 @@ class Collector:
             threading.Thread(target=self._repeat, args=(work, every), name=work.__name__, daemon=True)
             for work, every in (
                 (self._sessions.look, _LOOK),
+                (self._announce, HEARTBEAT),
                 (self._sessions.ship_logs, 5 * _LOOK),
                 (self._poll_dashboard, self._settings.collect_poll),
             )
@@ -162,12 +167,16 @@ class Collector:
         if self._sessions.is_head:
             self._dashboard.poll()
 
+    def _announce(self) -> None:
+        if self._sessions.is_head and (session := self._sessions.current):
+            self._announcer.announce(session)
+
     def _store_answer(self, session: str, path: str, body: bytes) -> None:
         self._outbox.put(self._cluster.answer(session, path), body)
 
     def _seen(self, batch: Batch) -> None:
         try:
-            for session, node in {(place.session, place.node) for place in batch.places}:
+            for session, node in {(place.session, place.node) for place in set(batch.places)}:
                 self._sessions.saw(session, node)
             for reason, count in batch.unfit.items():
                 self._sessions.lose_anywhere("", "events_unfit", f"{count} events: {reason}")

@@ -23,9 +23,9 @@ from collector.segments import ids_in, record
 log = structlog.get_logger()
 
 _SUFFIX = ".events"
-_RECENT = "recent-ids"
-# Of segments that a former process left, the last ones are read for ids: more than one agent can have under way.
-_RECENT_BYTES = 48 << 20
+_FINISHED = ".uploaded"
+# So much is kept of what is uploaded, for its ids: more than what can be under way when a process is killed.
+_KEPT_BYTES, _KEPT_FILES = 32 << 20, 100
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Journal:
         self._clock = clock
         directory.mkdir(parents=True, exist_ok=True)
         self._closed = sorted(directory.glob("*" + _SUFFIX))
+        self._finished = sorted(directory.glob("*" + _FINISHED))
         self._bytes = sum(path.stat().st_size for path in self._closed)
         # Held while a segment's file is written or closed; `_lock` may be taken within, never the other way round.
         self._writing = threading.Lock()
@@ -65,11 +66,10 @@ class Journal:
         self._path = directory
         self._size = 0
         self._opened_at = 0.0
-        self._last_name = int(self._closed[-1].name.removesuffix(_SUFFIX)) if self._closed else 0
+        self._last_name = max((int(path.stem) for path in (*self._closed, *self._finished)), default=0)
         self._ended = False
         self._recent = RecentIds()
-        self._recent.load(directory / _RECENT)
-        for path in _newest(self._closed, _RECENT_BYTES):
+        for path in _newest([*self._finished, *self._closed], _KEPT_BYTES):
             self._recent.add(ids_in(path))
         self._thread = threading.Thread(target=self._commit_forever, name="journal", daemon=True)
         self._thread.start()
@@ -114,14 +114,17 @@ class Journal:
             return list(self._closed)
 
     def finish(self, path: Path) -> None:
-        """Everything in this closed segment is in the bucket."""
+        """Everything in this closed segment is in the bucket. It is kept a while for its ids only."""
         with self._lock:
-            self._recent.save(self._directory / _RECENT)
-            size = path.stat().st_size
-            path.unlink()
+            finished = path.with_suffix(_FINISHED)
+            path.rename(finished)
+            self._finished.append(finished)
+            for old in self._finished[: -len(_newest(self._finished[-_KEPT_FILES:], _KEPT_BYTES))]:
+                old.unlink()
+                self._finished.remove(old)
             sync_directory(self._directory)
             self._closed.remove(path)
-            self._bytes -= size
+            self._bytes -= finished.stat().st_size
 
     def end(self) -> None:
         """Write what waits and close the last segment; nothing is appended any more."""

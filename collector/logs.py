@@ -142,12 +142,16 @@ class SessionLogs:
 
     def _notice_gone(self, logs: list[_Log]) -> None:
         """By inode: Ray rotates logs by renaming them."""
-        there = {found.inode for found in logs}
+        there = {found.inode: found.name for found in logs}
         for name, sent in list(self._sent.items()):
-            if sent.inode not in there:
-                del self._sent[name]
-                if sent.seen > sent.size:
-                    self._lose(name, "log_gone", f"deleted before its last {sent.seen - sent.size} bytes were uploaded")
+            now = there.get(sent.inode)
+            if now == name:
+                continue
+            del self._sent[name]
+            if now is not None:
+                self._sent.setdefault(now, _Sent(0, sent.inode, 0.0, sent.seen))
+            elif sent.seen > sent.size:
+                self._lose(name, "log_gone", f"deleted before its last {sent.seen - sent.size} bytes were uploaded")
 
     def _save(self) -> None:
         replace(self._state, msgspec.json.encode(self._sent))

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-from collector.files import replace
+from collector.files import read_or_none, replace
 from shared.layout import METADATA_PREFIX
 from shared.storage.writer import StorageWriter
 
@@ -40,13 +40,21 @@ class Outbox:
         """Upload what waits. Raises StorageUnavailable at the first one that fails; the rest goes on waiting."""
         for key in self.waiting():
             path = self._directory / key
-            content = path.read_bytes()
+            content = read_or_none(path)
+            if content is None:  # dropped since
+                continue
             writer.put(key, content)
             with self._lock:
-                if path.read_bytes() == content:
+                if read_or_none(path) == content:
                     path.unlink()
                     with contextlib.suppress(OSError):  # others wait beside it
                         path.parent.rmdir()
+
+    def drop(self, key: str) -> None:
+        """It is not to be uploaded any more."""
+        with self._lock:
+            (self._directory / key).unlink(missing_ok=True)
+            self._last.pop(key, None)
 
     def forget(self, prefix: str) -> None:
         """Nothing of these keys will be put again: an ended session's."""

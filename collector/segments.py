@@ -6,6 +6,7 @@ A record is `<length, crc of the rest>`, a line of JSON that says what follows, 
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,15 +39,22 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
 _decode = msgspec.json.Decoder(list[Chunk]).decode
 
 
-def record(places: Sequence[Place], lines: Sequence[msgspec.Raw]) -> bytes:
+def record(places: Sequence[Place], lines: Sequence[bytes]) -> bytes:
     """One record with these events."""
-    groups: dict[Place, list[msgspec.Raw]] = {}
+    groups: defaultdict[Place, list[bytes]] = defaultdict(list)
     for place, line in zip(places, lines, strict=True):
-        groups.setdefault(place, []).append(line)
-    texts = [b"\n".join([*group, b""]) for group in groups.values()]
-    chunks = [Chunk(*place, len(group), len(text)) for (place, group), text in zip(groups.items(), texts, strict=True)]
-    payload = b"".join([msgspec.json.encode(chunks), b"\n", *texts])
-    return _FRAME.pack(len(payload), isal_zlib.crc32(payload)) + payload
+        groups[place].append(line)
+    texts: list[bytes] = []
+    chunks = []
+    for place, group in groups.items():
+        group.append(b"")
+        texts.append(b"\n".join(group))
+        chunks.append(Chunk(*place, len(group) - 1, len(texts[-1])))
+    head = msgspec.json.encode(chunks) + b"\n"
+    crc = isal_zlib.crc32(head)
+    for text in texts:
+        crc = isal_zlib.crc32(text, crc)
+    return b"".join([_FRAME.pack(len(head) + sum(map(len, texts)), crc), head, *texts])
 
 
 def read_records(path: Path, damaged: Callable[[int], None] | None = None) -> Iterator[tuple[int, list[Chunk], memoryview]]:

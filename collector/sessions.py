@@ -76,6 +76,7 @@ class NodeSessions:
         self._unplaced: list[tuple[str, str]] = []
         self.stopping: Callable[[], bool] = lambda: False
         self.flush: Callable[[], None] = lambda: None
+        self.withdraw: Callable[[], None] = lambda: None
         self._recover()
 
     @property
@@ -167,6 +168,8 @@ class NodeSessions:
 
     def _finish(self, key: tuple[str, str], stopping: Callable[[], bool]) -> None:
         known = self._open[key]
+        if known.state.head and not (self._current and self._current[0] != key[0]):
+            self.withdraw()
         self.flush()
         if not known.logs.ship_all(self._writer, stopping):
             return

@@ -86,6 +86,13 @@ def old_session(directory: str, name: str) -> Session | None:
     return replace(session, prefixes=(old_prefix(session),))
 
 
+def marker_key(session: Session) -> str:
+    """The empty object by which readers find the session."""
+    if session.owner_kind and session.owner_name:
+        return f"{METADATA_PREFIX}{session.owner_kind}/{session.namespace}_{session.owner_name}_{session.cluster}/{session.session}"
+    return f"{METADATA_PREFIX}raycluster/{session.namespace}_{session.cluster}/{session.session}"
+
+
 def session_of_marker(key: str) -> Session | None:
     """The session whose marker `key` is; None for any other key below METADATA_PREFIX.
 

@@ -173,6 +173,11 @@ class LiveSettings(_Concern):
     kubernetes_burst: int = Field(40, ge=1, description="Calls of the Kubernetes API that may be made at once, beyond the rate.")
     kubernetes_resync: Seconds = Field(300.0, description="The clusters are listed anew this often, in seconds, and watched in between.")
     kubernetes_max_age: Seconds = Field(300.0, description="With a broken watch, the last listing is used this long, in seconds.")
+    announced: bool = Field(
+        False,
+        description="Without Kubernetes: believe what collectors announce of running clusters, and ask their dashboards.",
+    )
+    announced_age: Seconds = Field(60.0, description="A cluster whose collector was silent for so long is dead, in seconds.")
     token_age: float = Field(5.0, ge=0, description="How long a dashboard token that was read from its Secret is kept, in seconds.")
     dashboard_access: Literal["service", "apiserver"] = Field("service", description="Reach dashboards by service or by API server.")
     dashboard_host: str = Field("{service}.{namespace}.svc", description="Host name of a head service.")

@@ -66,7 +66,7 @@ def _storage() -> Storage:
 
 @cache
 def _live() -> tuple[LiveDirectory, Heads]:
-    return open_live(settings.live)
+    return open_live(settings.live, _storage())
 
 
 @cache

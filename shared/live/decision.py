@@ -53,7 +53,7 @@ def before_asking(session: str, cluster: LiveCluster | None) -> Decision:
     # A fault tolerant GCS may have handed an older cluster's session on to this one: then age proves nothing.
     if began < cluster.created - CLOCK_DOUBT and not cluster.fault_tolerant:
         return Decision(State.DEAD, "it is older than the RayCluster of that name")
-    if cluster.head_service is None:
+    if not cluster.answering:
         # KubeRay makes the head's service and says so in the status before the first head can have a session.
         if began < cluster.created and not cluster.fault_tolerant:
             return Decision(State.DEAD, "it is older than the RayCluster of that name, which has had no head yet")

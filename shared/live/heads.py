@@ -44,10 +44,12 @@ class Heads:
         Raises KubernetesUnavailable when the cluster has no head to ask, InvalidReference for a path that climbs.
         """
         service = cluster.head_service
-        if service is None or not cluster.answering:
+        if not cluster.answering:
             raise KubernetesUnavailable(f"RayCluster {cluster.key} has no running head")
         refuse_climbing(path)
-        if self._configuration:
+        if cluster.dashboard is not None:
+            base = cluster.dashboard
+        elif self._configuration:
             host = str(self._configuration.host).rstrip("/")
             base = f"{host}/api/v1/namespaces/{cluster.namespace}/services/{service}:{DASHBOARD_PORT_NAME}/proxy"
         else:

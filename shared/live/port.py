@@ -1,4 +1,4 @@
-"""The port through which everything asks about running clusters. Adapters: `kubernetes.py` with `directory.py`, and `none.py`."""
+"""The port for questions about running clusters. Adapters: `kubernetes.py` with `directory.py`, `announced.py`, and `none.py`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class LiveCluster:
     suspended: bool = False
     auth: DashboardAuth = "none"
     token_secret: str | None = None
+    dashboard: str | None = None
+    """Base URL of its dashboard, where no head service leads there."""
     fault_tolerant: bool = False
     """Its GCS keeps its data outside the head, so that a restarted head goes on with the *same* session."""
 
@@ -37,14 +39,14 @@ class LiveCluster:
     @property
     def answering(self) -> bool:
         """May its head be asked? A head that is not up yet has no service, a suspended cluster has no head."""
-        return self.head_service is not None and not self.suspended
+        return (self.head_service is not None or self.dashboard is not None) and not self.suspended
 
 
 class LiveDirectory(Protocol):
     """The running clusters. Thread-safe. Create it after any fork."""
 
     enabled: bool
-    """False where there is no Kubernetes: every stored session is dead then."""
+    """False where nothing tells of running clusters: every stored session is dead then."""
 
     def watch(self) -> None:
         """Start keeping the listing, unless that was done; the first use does it too. Blocks a few seconds at most, never raises."""

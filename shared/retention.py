@@ -1,0 +1,82 @@
+"""Deleting stored sessions that are old, so that it can be interrupted at any point and taken up again.
+
+Old is what nothing was added to for long: a cluster may run for months. Needs write rights to the bucket; reading never does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from shared.errors import ObjectNotFound
+from shared.layout import is_event_file, marker_key, session_prefix
+from shared.sessions import Session
+from shared.storage.port import Storage
+from shared.storage.writer import StorageWriter
+
+_AT_ONCE = 1000
+_HOUR = re.compile(r"-(\d{4}-\d\d-\d\d-\d\d)(?:-\d+)?(?:\.jsonl)?(?:\.gz)?$")
+_JOBS_LOG = "*/logs/events/event_JOBS.log"
+# Ray's JobManager: "Completed a ray job {id} with a status FAILED."
+_FAILED = b" with a status FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a session holds: objects and their bytes, when the last event file was begun, and where its jobs' ends are logged."""
+
+    objects: int
+    bytes: int
+    last_event: datetime
+    job_logs: tuple[str, ...]
+
+
+def content_of(storage: Storage, session: Session) -> Content:
+    """One listing. Raises StorageUnavailable."""
+    count = size = 0
+    last = session.created
+    logs = []
+    prefix = session_prefix(session)
+    for info in storage.list(prefix):
+        count, size = count + 1, size + info.size
+        below = info.key.removeprefix(prefix)
+        if is_event_file(below) and (hour := _HOUR.search(below)):
+            last = max(last, _time(hour[1], last))
+        elif fnmatchcase(below, _JOBS_LOG):
+            logs.append(info.key)
+    return Content(count, size, last, tuple(logs))
+
+
+def has_failed_job(storage: Storage, content: Content) -> bool:
+    """Did one of its submitted jobs fail, by Ray's own log of them? Raises StorageUnavailable."""
+    for key in content.job_logs:
+        end = b""
+        try:
+            for chunk in storage.stream(key):
+                if _FAILED in end + chunk:
+                    return True
+                end = chunk[-len(_FAILED) :]
+        except ObjectNotFound:
+            continue
+    return False
+
+
+def delete_session(storage: Storage, writer: StorageWriter, session: Session) -> None:
+    """Everything of it, the marker last: as long as something is left, it is found again. Raises StorageUnavailable."""
+    batch: list[str] = []
+    for info in storage.list(session_prefix(session)):
+        batch.append(info.key)
+        if len(batch) >= _AT_ONCE:
+            writer.delete(batch)
+            batch = []
+    writer.delete(batch)
+    writer.delete([marker_key(session)])
+
+
+def _time(hour: str, otherwise: datetime) -> datetime:
+    try:
+        return datetime.strptime(hour, "%Y-%m-%d-%H").replace(tzinfo=UTC)
+    except ValueError:
+        return otherwise
