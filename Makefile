@@ -15,10 +15,10 @@ SEED ?= 1
 JOBS ?= 4
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help setup core-test demo test hostile soak lint format type bench bench-quick browser-matrix docs lock clean
+.PHONY: help setup core-test demo test hostile soak lint format type bench bench-quick browser-matrix docs lock clean collector-faults ray
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready-dev $(VENV)/.core ## install everything that developing needs into .venv
 
@@ -79,6 +79,13 @@ hostile: $(VENV)/.ready-dev ## load 500 sessions with mutated event files (SEED=
 soak: $(VENV)/.ready-dev ## load sessions while faults strike (RUNS=1000 SEED=7 JOBS=4; docs/reliability.md)
 	@$(BIN)/python -m tests.soak --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) $(ARGS)
 
+collector-faults: $(VENV)/.ready-dev ## 200 seeded runs of the collector under SIGKILL, a storage that is away, a full disk
+	@COLLECTOR_SEEDS=$$(seq -s, 1 200) COLLECTOR_SECONDS=6 $(BIN)/python -m pytest -q -n 2 tests/integration/test_collector.py -k acknowledged $(ARGS)
+
+ray: $(VENV)/.ready-dev ## collect a real Ray and look at its history (installs Ray into .venv-ray)
+	@test -x .venv-ray/bin/ray || { $(BIN)/python -m venv .venv-ray && .venv-ray/bin/pip install --quiet "ray[default]==$(RAY_VERSION)"; }
+	@RAY_PROGRAM=$(CURDIR)/.venv-ray/bin/ray $(BIN)/python -m pytest -q tests/real_ray.py $(ARGS)
+
 lint: $(VENV)/.ready-dev ## check style, formatting and the layers
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
@@ -110,4 +117,4 @@ lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARG
 	  --constraint <(sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements-dev.lock) --output-file requirements.lock
 
 clean: ## remove .venv, the demo's data and caches
-	@rm -rf $(VENV) core/.built core/target $(DEMO) .soak dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-ray core/.built core/target $(DEMO) .soak dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,19 +6,19 @@ Old is what nothing was added to for long: a cluster may run for months. Needs w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 from shared.errors import ObjectNotFound
-from shared.layout import is_event_file, marker_key, session_prefix
+from shared.layout import marker_key, old_prefix, session_prefix
 from shared.sessions import Session
-from shared.storage.port import Storage
+from shared.storage.port import ObjectInfo, Storage
 from shared.storage.writer import StorageWriter
 
 _AT_ONCE = 1000
 _HOUR = re.compile(r"-(\d{4}-\d\d-\d\d-\d\d)(?:-\d+)?(?:\.jsonl)?(?:\.gz)?$")
-_JOBS_LOG = "*/logs/events/event_JOBS.log"
+_JOBS_LOG = "/events/event_JOBS.log"
 # Ray's JobManager: "Completed a ray job {id} with a status FAILED."
 _FAILED = b" with a status FAILED"
 
@@ -38,13 +38,11 @@ def content_of(storage: Storage, session: Session) -> Content:
     count = size = 0
     last = session.created
     logs = []
-    prefix = session_prefix(session)
-    for info in storage.list(prefix):
+    for info in _objects(storage, session):
         count, size = count + 1, size + info.size
-        below = info.key.removeprefix(prefix)
-        if is_event_file(below) and (hour := _HOUR.search(below)):
+        if "_events/" in info.key and (hour := _HOUR.search(below)):
             last = max(last, _time(hour[1], last))
-        elif fnmatchcase(below, _JOBS_LOG):
+        elif info.key.endswith(_JOBS_LOG):
             logs.append(info.key)
     return Content(count, size, last, tuple(logs))
 
@@ -66,13 +64,19 @@ def has_failed_job(storage: Storage, content: Content) -> bool:
 def delete_session(storage: Storage, writer: StorageWriter, session: Session) -> None:
     """Everything of it, the marker last: as long as something is left, it is found again. Raises StorageUnavailable."""
     batch: list[str] = []
-    for info in storage.list(session_prefix(session)):
+    for info in _objects(storage, session):
         batch.append(info.key)
         if len(batch) >= _AT_ONCE:
             writer.delete(batch)
             batch = []
     writer.delete(batch)
     writer.delete([marker_key(session)])
+
+
+def _objects(storage: Storage, session: Session) -> Iterator[ObjectInfo]:
+    """Data of the same marker may lie where KubeRay put it before 1.7, too."""
+    for prefix in (session_prefix(session), old_prefix(session)):
+        yield from storage.list(prefix)
 
 
 def _time(hour: str, otherwise: datetime) -> datetime:
