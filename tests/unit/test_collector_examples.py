@@ -9,7 +9,6 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from collector.cluster import Cluster
 from collector.ray_env import ray_environment
 from shared.kuberay_env import kuberay_storage
 from shared.settings import CollectSettings, StorageSettings
@@ -54,5 +53,4 @@ def test_the_operator_takes_the_injected_options_and_the_collector_its_variables
     assert not MANAGED & set(env)
     assert kuberay_storage(env)["storage"] == "s3://ray-history"
     for template in templates(DIRECTORY / "raycluster-injected.yaml"):
-        assert [container["name"] for container in template["spec"]["containers"]] not in (["collector"],)
-    assert Cluster(CollectSettings()).name == "ray"
+        assert "collector" not in [container["name"] for container in template["spec"]["containers"]]
