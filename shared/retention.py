@@ -40,7 +40,7 @@ def content_of(storage: Storage, session: Session) -> Content:
     logs = []
     for info in _objects(storage, session):
         count, size = count + 1, size + info.size
-        if "_events/" in info.key and (hour := _HOUR.search(below)):
+        if "_events/" in info.key and (hour := _HOUR.search(info.key)):
             last = max(last, _time(hour[1], last))
         elif info.key.endswith(_JOBS_LOG):
             logs.append(info.key)
