@@ -30,6 +30,7 @@ from workers.task_events.fields import (
 )  # fmt: skip
 from workers.task_events.records import Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, TaskRecord
 
+_UNCOUNTED = Skipped()
 PARTS = ("taskLifecycleEvent", "taskProfileEvents", "taskDefinitionEvent", "actorTaskDefinitionEvent")
 
 
@@ -39,8 +40,8 @@ def read_task_event(event: Fields, skipped: Skipped) -> tuple[str, TaskRecord] |
     part = message(event, name, skipped) or {}
     number = "attemptNumber" if name == "taskProfileEvents" else "taskAttempt"
     # These cost the event, which is counted once.
-    attempt = 0 if part.get(number) is None else optional_integer(part, number, Skipped())
-    task_id = hex_id(part, "taskId", Skipped())
+    attempt = 0 if part.get(number) is None else optional_integer(part, number, _UNCOUNTED)
+    task_id = hex_id(part, "taskId", _UNCOUNTED)
     if len(task_id) != TASK_ID_LENGTH or attempt is None:
         skipped("bad_event", f"a task event without a task: {str(part.get('taskId'))[:100]!r}")
         return None
