@@ -86,10 +86,9 @@ class LoadQueue:
         """Does the bucket hold more of this loaded session?"""
         self._send(CHECK_SESSION, session, snapshot=snapshot)
 
-    def send_hands(self, session: Session, generation: str, attempt: int, hands: int) -> None:
-        """So many workers may take a step of this load."""
-        for _ in range(hands):
-            self._send(WORK_ON_LOAD, session, generation=generation, attempt=attempt)
+    def send_hand(self, session: Session, generation: str, attempt: int) -> None:
+        """This load wants a hand: some worker may take a step of it."""
+        self._send(WORK_ON_LOAD, session, generation=generation, attempt=attempt)
 
     def _send(self, task: str, session: Session, **about: str | int) -> None:
         try:

@@ -46,8 +46,6 @@ log = structlog.get_logger()
 
 # An outage is likely to be over sooner than a defect.
 _RETRY_AFTER_OUTAGE = 5.0
-# As many messages as this ask for hands when steps become free.
-_HANDS = 16
 # While Redis is away, a message is sent again for about a minute. Then, or if that fails, the next visit sends one.
 _RETRIES: dict[str, Any] = {"bind": True, "ignore_result": True, "max_retries": 6}
 _LONGEST_RETRY = 10
@@ -81,7 +79,7 @@ def load_session(self: Any, session: dict[str, str | None], generation: str) -> 
     with _recorded(self, run):
         begun, attempt = run.begin(redelivered=_redelivered(self))
         if begun == "planned":
-            _queue().send_hands(run.session, generation, attempt, _HANDS)
+            _queue().send_hand(run.session, generation, attempt)
         if begun != "begun":
             log.info("nothing to begin", found=begun)
             return
@@ -101,12 +99,12 @@ def load_session(self: Any, session: dict[str, str | None], generation: str) -> 
                 return
             fan_out.keep_plan(run, plan)
             run.plan(plan.phases)
-        _queue().send_hands(run.session, generation, attempt, min(len(plan.by_part), _HANDS))
+        _queue().send_hand(run.session, generation, attempt)
 
 
 @app.task(name=WORK_ON_LOAD, **_RETRIES)
 def work_on_load(self: Any, session: dict[str, str | None], generation: str, attempt: int) -> None:
-    """One step of a large load; then its message goes to the end of the queue, so that loads take turns."""
+    """One step of a large load. While more of them wait, one message of this load waits at the end of the queue: loads take turns."""
     run = _new_run(session, generation)
     with _recorded(self, run):
         step = run.take_step(attempt, self.request.id, redelivered=_redelivered(self))
@@ -116,12 +114,15 @@ def work_on_load(self: Any, session: dict[str, str | None], generation: str, att
             lost = f"the worker of step {step.name} was lost {step.tries - 1} times: out of memory?"
             run.fail("load_crashed", lost, retryable=True, retry_after=settings.load.retry_after_failure)
             return
+        if step.others:
+            _queue().send_hand(run.session, generation, attempt)
         with run:
             fan_out.do_step(run, _storage(), step)
             if step.phase == fan_out.PUBLISH:
                 return
             opened = run.complete_step()
-        _queue().send_hands(run.session, generation, attempt, max(1, min(opened, _HANDS)))
+        if opened:
+            _queue().send_hand(run.session, generation, attempt)
 
 
 @app.task(name=CHECK_SESSION, **_RETRIES)

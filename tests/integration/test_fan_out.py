@@ -120,7 +120,7 @@ def test_a_small_load_does_not_wait_for_a_large_one(own: tuple[Deployment, Api],
         assert gate.reached.wait(20)
         api.get(f"/enter_cluster/{small}")
     records = [api.load(small), api.load(large)]
-    assert records[0]["finished_at"] < records[1]["finished_at"]
+    assert records[0]["finished_at"] < records[1]["finished_at"], records
 
 
 def test_a_part_that_cannot_be_read_is_named(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:

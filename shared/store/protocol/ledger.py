@@ -1,7 +1,8 @@
 """The steps of a large load, as rows of its ledger: waiting, held by whom until when, or done.
 
-A message on the queue only says "this load wants a hand". Whoever takes it takes one step, does it, and sends the message to the end of the
-queue again. A step whose holder was lost is taken again when its hold runs out; any number of workers may join at any time.
+A message on the queue only says "this load wants a hand". Whoever takes it takes one step, and sends the next message to the end of the
+queue if more steps wait: so each load has one message waiting, and loads take turns, however large they are and however many workers work.
+A step whose holder was lost is taken again when its hold runs out.
 
 A row `step:{phase}:{number}` is absent while it waits, `{token} {held until, ms} {tries} {message}` while it is held, then `done`.
 """
@@ -36,32 +37,36 @@ return 1
 
 TAKE_STEP = script("""
 -- ARGV: snapshot id, token, lease, claim TTL, message, 1 if the queue lost who had taken this very message
--- -> {'step', phase, number, tries} | {'busy'}: all that can be done now is being done | {'over'}: ended, or another attempt's by now
+-- -> {'step', phase, number, tries, how many more may be taken}
+--   | {'busy'}: all that can be done now is being done | {'over'}: ended, or another attempt's by now
 local id, token, work = ARGV[1], ARGV[2], S .. 'w:' .. ARGV[1]
 if current() ~= id then return {'over'} end
 local ledger = redis.call('HMGET', work, 'phases', 'phase')
 if not ledger[1] then return {'over'} end
 local phase = cjson.decode(ledger[1])[tonumber(ledger[2])]
 if not phase then return {'over'} end
-local ms, free, soonest = now(), nil, nil
+local ms, free, mine, others, soonest = now(), nil, nil, 0, nil
 for number = 0, phase[2] - 1 do
   local row = redis.call('HGET', work, 'step:' .. phase[1] .. ':' .. number)
   if not row then
-    free = free or number
+    free, others = free or number, others + 1
   elseif row ~= 'done' then
     local holder, till, tries, message = holder_of(row)
-    if holder == token then return {'step', phase[1], number, tonumber(tries)} end
-    if ARGV[6] == '1' and message == ARGV[5] then
-      free = number
-      break
+    if holder == token then
+      mine = {'step', phase[1], number, tonumber(tries)}
+    elseif ARGV[6] == '1' and message == ARGV[5] then
+      free, others = number, others + 1
     elseif tonumber(till) <= ms then
-      free = free or number
+      free, others = free or number, others + 1
     elseif not soonest or tonumber(till) < soonest then
       soonest = tonumber(till)
     end
   end
 end
-if not free then
+if mine then
+  mine[5] = others
+  return mine
+elseif not free then
   -- The next visit after the first hold ran out sends a message.
   if soonest then redis.call('HSET', LOAD, 'wake', string.format('%.0f', soonest)) end
   return {'busy'}
@@ -71,7 +76,7 @@ local _, _, tries = holder_of(row or '')
 tries = (tonumber(tries) or 0) + 1
 redis.call('HSET', work, 'step:' .. phase[1] .. ':' .. free, holding(token, ms + ARGV[3], tries, ARGV[5]))
 beat(id, ARGV[4])
-return {'step', phase[1], free, tries}
+return {'step', phase[1], free, tries, others - 1}
 """)
 
 COMPLETE_STEP = script("""
@@ -96,11 +101,12 @@ return opened
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that is ours for a lease. `tries`: how often it was taken, this time included."""
+    """A step that is ours for a lease. `tries`: how often it was taken, this time included. `others`: how many more may be taken now."""
 
     phase: str
     number: int
     tries: int
+    others: int
 
     @property
     def name(self) -> str:
@@ -125,7 +131,7 @@ class Ledger:
         times = [ms(self._settings.lease), ms(self._settings.queue_lease)]
         found = self._run(TAKE_STEP, [snapshot, token, *times, message, int(redelivered)])
         if text(found[0]) == "step":
-            return Step(text(found[1]), int(found[2]), int(found[3]))
+            return Step(text(found[1]), int(found[2]), int(found[3]), int(found[4]))
         return "busy" if text(found[0]) == "busy" else "over"
 
     def complete_step(self, holder: Holder, report: str) -> int | None:
