@@ -28,7 +28,7 @@ _STARTED = 120.0
 QUICK: dict[str, object] = {
     "LEASE": 2,
     "LEASE_RENEWAL": 0.4,
-    "QUEUE_LEASE": 6,
+    "QUEUE_LEASE": 60,
     "LOAD_ATTEMPTS": 2,
     "RETRY_AFTER_FAILURE": 2,
     "RETRY_PARTIAL_AFTER": 1,

@@ -74,7 +74,7 @@ def own(
 
 def snapshot_sizes(redis: Redis) -> dict[str, int]:
     """What the byte budget counts, by member of the eviction index."""
-    names = redis.scan_iter("rhs:{*}:sizes")
+    names = redis.scan_iter("rhs:{*}:*:sizes")
     return {member.decode(): int(size) for name in names for member, size in redis.hgetall(name).items()}
 
 

@@ -90,5 +90,5 @@ def test_a_snapshot_in_use_is_not_evicted(empty: tuple[Deployment, Api], bucket:
 def _unused(redis: Redis, ms: int) -> bool:
     """Was everything last used so long ago?"""
     seconds, micro = redis.time()
-    used = [score for name in redis.scan_iter("rhs:{*}:index") for _, score in redis.zrange(name, 0, -1, withscores=True)]
+    used = [score for name in redis.scan_iter("rhs:{*}:*:index") for _, score in redis.zrange(name, 0, -1, withscores=True)]
     return max(used) < seconds * 1000 + micro / 1000 - ms
