@@ -80,7 +80,7 @@ def up(
     pages = Path(dashboard_dir).expanduser().absolute() if dashboard_dir else default_builds_dir()
     _set("DASHBOARD_DIR", pages)
     settings = Settings.from_environment()
-    if nothing := check_storage(settings.storage):
+    if (nothing := check_storage(settings.storage)) and not collect:
         print(f"ray-history: {nothing}", file=sys.stderr)
     if redis_url:
         check_redis(settings.redis)

@@ -8,7 +8,7 @@ import msgspec
 
 from collector.cluster import Cluster
 from collector.outbox import Outbox
-from shared.announcement import Announcement, announcement_key
+from shared.announcement import HEARTBEAT, Announcement, announcement_key
 from shared.storage.writer import StorageWriter
 
 
@@ -20,11 +20,15 @@ class Announcer:
         self._cluster = cluster
         self._outbox = outbox
         self._writer = writer
+        self._session = ""
+        self._announced = 0.0
 
     def announce(self, session: str) -> None:
-        """A heartbeat."""
-        if not self._dashboard:
+        """A heartbeat, when the last one of this session is old enough."""
+        now = time.monotonic()
+        if not self._dashboard or (self._session == session and now - self._announced < HEARTBEAT):
             return
+        self._session, self._announced = session, now
         owner = self._cluster.session(session)
         said = Announcement(
             owner.namespace, owner.cluster, session, self._dashboard, round(time.time(), 3), owner.owner_kind, owner.owner_name
@@ -34,6 +38,7 @@ class Announcer:
     def withdraw(self) -> None:
         """The head is gone: readers need not wait until the last heartbeat is old. Raises StorageUnavailable."""
         if self._dashboard:
+            self._session = ""
             key = announcement_key(self._cluster.namespace, self._cluster.name)
             self._outbox.drop(key)
             self._writer.delete([key])

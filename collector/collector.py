@@ -22,7 +22,6 @@ from collector.outbox import Outbox
 from collector.ray_node import RayNode
 from collector.sessions import NodeSessions
 from collector.uploads import Uploads
-from shared.announcement import HEARTBEAT
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
 from shared.storage.factory import open_writer
@@ -98,7 +97,7 @@ class Collector:
             threading.Thread(target=self._repeat, args=(work, every), name=work.__name__, daemon=True)
             for work, every in (
                 (self._sessions.look, _LOOK),
-                (self._announce, HEARTBEAT),
+                (self._announce, _LOOK),
                 (self._sessions.ship_logs, 5 * _LOOK),
                 (self._poll_dashboard, self._settings.collect_poll),
             )

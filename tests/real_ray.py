@@ -86,8 +86,7 @@ def test_from_nothing_to_a_session_on_the_page_in_four_commands(directory: Path)
                 f"--head --temp-dir={directory / 'ray'} --num-cpus=2 --object-store-memory=80000000 --min-worker-port=0 --max-worker-port=0"
             )
             shell(f'eval "$({history} ray-env)"; ray start {flags} {options}', environment)
-            wait_until(lambda: bool(client.get("/clusters").json()), "the cluster is listed", _LONG)
-            assert client.get("/clusters").json()[0]["sessionName"] == "live"
+            wait_until(lambda: [row["sessionName"] for row in client.get("/clusters").json()][:1] == ["live"], "the cluster is live", _LONG)
             live = client.get("/sessions/default/raycluster/ray/live/dashboard/api/version")
             assert live.status_code == 200, live.text
             session = live.json()["session_name"]
