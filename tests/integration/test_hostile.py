@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -68,7 +69,10 @@ _clusters = count(1)
 
 def _loaded(running: Running, files: dict[str, bytes], timeout: float = 60) -> tuple[str, dict[str, Any]]:
     ref = running.add(f"h{next(_clusters)}", files)
-    record = running.api.load(ref, timeout)
+    deadline = time.monotonic() + timeout
+    while running.api.get(f"/enter_cluster/{ref}", params={"wait": 20}).status_code != 200:
+        assert time.monotonic() < deadline, running.api.get(f"/sessions/{ref}").json()
+    record = running.api.get(f"/sessions/{ref}").json()
     assert record["state"] == "loaded", record
     assert all(loss["code"] != "internal_error" for loss in record["losses"]), record
     return ref, record

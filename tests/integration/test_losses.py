@@ -82,7 +82,11 @@ def test_bad_lines_are_counted_and_cost_nothing_else(running: Running, bucket: G
     assert record["losses"] == []
     assert record["events_skipped"] == 8
     assert record["progress"]["events"] == expected["progress"]["events"]
-    assert running.api.tasks(spoilt).json() == running.api.tasks(good).json()
+    assert {kind: of_kind["count"] for kind, of_kind in record["skipped"].items()} == {"bad_event": 1, "bad_line": 6, "unknown_type": 1}
+    shown, whole = (running.api.tasks(ref).json()["data"]["result"] for ref in (spoilt, good))
+    (warning,) = shown["warnings"]
+    assert "1 bad_event, 6 bad_line, 1 unknown_type" in warning
+    assert {**shown, "warnings": None} == whole
 
 
 def test_an_unreadable_file_is_a_loss_by_name(running: Running, bucket: GatedBucket, cluster: str) -> None:
