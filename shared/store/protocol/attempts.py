@@ -17,7 +17,7 @@ from shared.store.protocol.script import ms, script, text
 BEGIN_ATTEMPT = script("""
 -- ARGV: generation, run, 1 if its message was begun before and not ended, lease, claim TTL, ms that attempts are remembered, most attempts,
 --   wait after a failure, snapshot TTL, code and message of too many attempts
--- -> {'begun', attempt} | {'running'}: elsewhere | {'planned', attempt}: its steps want hands | {'lost'}: not claimed | {'crashed'}
+-- -> {'begun', attempt} | {'running'}: elsewhere | {'planned', attempt}: its steps want hands | {'lost'}: not claimed, or failed by now
 local gen, run, ms = ARGV[1], ARGV[2], now()
 if redis.call('GET', CLAIM) ~= gen then return {'lost'} end
 local load = redis.call('HMGET', LOAD, 'attempt', 'run', 'beat', 'revived')
@@ -32,7 +32,7 @@ local attempts = redis.call('INCR', ATTEMPTS)
 redis.call('PEXPIRE', ATTEMPTS, ARGV[6])
 if attempts > tonumber(ARGV[7]) then
   end_failed(ARGV[10], ARGV[11], 1, tonumber(ARGV[8]), ARGV[9])
-  return {'crashed'}
+  return {'lost'}
 end
 discard(id)
 local attempt = redis.call('HINCRBY', LOAD, 'attempt', 1)
@@ -90,9 +90,8 @@ if not may_write(id, step, token) then return 0 end
 if redis.call('EXISTS', S .. 'g:' .. id) == 0 then return lost_snapshot(id) and -1 or 0 end
 if step ~= '' then
   -- Losses stand in the reports: one that is missing would make a partial snapshot complete.
-  local known = redis.call('HKEYS', S .. 'p:' .. id)
   local reported = {}
-  for _, name in ipairs(known) do reported[name] = true end
+  for _, name in ipairs(redis.call('HKEYS', S .. 'p:' .. id)) do reported[name] = true end
   if not reported['report:'] then return -1 end
   for _, name in ipairs(redis.call('HKEYS', S .. 'w:' .. id)) do
     if string.sub(name, 1, 5) == 'step:' and name ~= 'step:' .. step and not reported['report:' .. string.sub(name, 6)] then return -1 end
@@ -129,7 +128,7 @@ end_failed(ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8])
 return 1
 """)
 
-Begun = Literal["begun", "running", "planned", "lost", "crashed"]
+Begun = Literal["begun", "running", "planned", "lost"]
 _CRASHED = "load_crashed"
 
 

@@ -59,6 +59,7 @@ local function end_failed(code, message, retryable, wait, ttl)
   if redis.call('EXISTS', LOADED) == 1 then
     redis.call('UNLINK', S .. 'p:' .. id)
     redis.call('HSET', STATUS, 'ended', id, 'retry_at', ms + wait)
+    prolong(ttl, STATUS)
   else
     redis.call('DEL', STATUS)
     redis.call('HSET', STATUS, 'state', 'failed', 'ended', id, 'id', id, 'attempt', load[1], 'queued_at', load[2] or '',
