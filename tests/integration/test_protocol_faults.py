@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -24,9 +23,9 @@ def taken(store: Store, generation: str) -> LoadRun:
 
 
 def test_a_load_whose_worker_is_gone_begins_anew_with_the_next_visits_message(any_redis: RedisServer) -> None:
-    store = Store(any_redis, lease=0.2, lease_renewal=0.05)
+    store = Store(any_redis)
     store.begun(store.visit().enqueue).put({"meta": b"x"})
-    time.sleep(0.3)
+    store.workers_lost()
     entry = store.visit()
     assert entry.enqueue
     assert store.run(entry.enqueue).begin(redelivered=False) == ("begun", 2)
@@ -35,9 +34,9 @@ def test_a_load_whose_worker_is_gone_begins_anew_with_the_next_visits_message(an
 
 
 def test_a_worker_that_is_back_before_its_revival_goes_on(any_redis: RedisServer) -> None:
-    store = Store(any_redis, lease=0.2, lease_renewal=0.05)
+    store = Store(any_redis)
     run = store.begun(store.visit().enqueue)
-    time.sleep(0.3)
+    store.workers_lost()
     entry = store.visit()
     run.put({"meta": b"x"})
     assert store.run(entry.enqueue).begin(redelivered=False)[0] == "running"
@@ -46,11 +45,11 @@ def test_a_worker_that_is_back_before_its_revival_goes_on(any_redis: RedisServer
 
 
 def test_who_lost_a_step_cannot_end_the_load(any_redis: RedisServer) -> None:
-    store = Store(any_redis, lease=0.2, lease_renewal=0.05)
+    store = Store(any_redis)
     generation = store.visit().enqueue
     store.begun(generation).plan(PHASES)
     slow = taken(store, generation)
-    time.sleep(0.3)
+    store.workers_lost()
     second = taken(store, generation)
     slow.fail("storage_unavailable", "seen by one who lost the step", retryable=True, retry_after=5)
     assert second.complete_step() == 1
