@@ -32,6 +32,7 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.KubernetesUnavailable: 503,
     errors.SnapshotGone: 503,
     errors.SnapshotDamaged: 503,
+    errors.RecordMissing: 503,
     errors.LoadFailed: 503,
 }
 _RETRY_AFTER: dict[type[errors.HistoryError], float] = {errors.SnapshotGone: 1}

@@ -101,7 +101,7 @@ def test_any_cookies_are_read_or_refused(cookies: dict[str, str]) -> None:
 
 @given(_refs.filter(lambda ref: ref.session == NAME))
 def test_cursors_lead_back_to_their_row(ref: SessionRef) -> None:
-    row = listing.session_row(Session(ref.namespace, "c", NAME, None if ref.kind == "raycluster" else ref.kind, ref.name), "absent")
+    row = listing.session_row(Session(ref.namespace, "c", NAME, None if ref.kind == "raycluster" else ref.kind, ref.name))
     assert listing.read_cursor(listing.make_cursor(row)) == listing.order(row)
 
 
