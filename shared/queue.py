@@ -80,7 +80,7 @@ class LoadQueue:
 
     def send_load(self, session: Session, generation: str) -> None:
         """The session wants loading, under this claim."""
-        self._send(LOAD_SESSION, session, generation=generation)
+        self._send(LOAD_SESSION, session, task_id=f"{session.key}@{generation}", generation=generation)
 
     def send_check(self, session: Session, snapshot: str) -> None:
         """Does the bucket hold more of this loaded session?"""
@@ -90,11 +90,12 @@ class LoadQueue:
         """This load wants a hand: some worker may take a step of it."""
         self._send(WORK_ON_LOAD, session, generation=generation, attempt=attempt)
 
-    def _send(self, task: str, session: Session, **about: str | int) -> None:
+    def _send(self, task: str, session: Session, task_id: str | None = None, **about: str | int) -> None:
         try:
             self._app.send_task(
                 task,
                 kwargs={"session": session.to_dict(), **about},
+                task_id=task_id,
                 argsrepr="()",
                 kwargsrepr=json.dumps({"session": session.key, **about}),
                 ignore_result=True,
