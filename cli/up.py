@@ -80,8 +80,6 @@ def up(
     pages = Path(dashboard_dir).expanduser().absolute() if dashboard_dir else default_builds_dir()
     _set("DASHBOARD_DIR", pages)
     settings = Settings.from_environment()
-    if (nothing := check_storage(settings.storage)) and not collect:
-        print(f"ray-history: {nothing}", file=sys.stderr)
     if redis_url:
         check_redis(settings.redis)
         check_broker(settings.redis)
@@ -89,6 +87,8 @@ def up(
         preflight.check_dashboard(pages)
     address = settings.api.host
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))
+    if (nothing := check_storage(settings.storage)) and not collect:
+        print(f"ray-history: {nothing}", file=sys.stderr)
     with preflight.data_directory(chosen_dir) as directory:
         _run(
             directory,

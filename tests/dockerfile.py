@@ -85,7 +85,7 @@ class Build:
             )
             assert result.returncode == 0, f"RUN {rest}\n{result.stdout}{result.stderr}"
         elif word == "HEALTHCHECK":
-            self.last.health = json.loads(rest.partition("CMD ")[2])
+            self.last.health = [] if rest == "NONE" else json.loads(rest.partition("CMD ")[2])
         elif word == "ENTRYPOINT":
             self.last.entrypoint, self.last.command = json.loads(rest), []
         elif word == "CMD":
@@ -108,7 +108,9 @@ class Build:
         for name in sources:
             source = self._context / name
             if source.is_dir():
-                for file in (f for f in source.rglob("*") if f.is_file() and self._ignored.keeps(f.relative_to(self._context).as_posix())):
+                kept = [f for f in source.rglob("*") if f.is_file() and self._ignored.keeps(f.relative_to(self._context).as_posix())]
+                assert kept, f"{name} is in .dockerignore"
+                for file in kept:
                     _put(file, place / file.relative_to(source))
             else:
                 assert self._ignored.keeps(name), f"{name} is in .dockerignore"

@@ -66,7 +66,8 @@ def loaded(history_server: str) -> Callable[[str], str]:
     return dashboard
 
 
-@pytest.fixture(scope="session")
+# Playwright's loop runs in this thread: no test of another file may find it.
+@pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

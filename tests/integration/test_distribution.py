@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "cli", "shared", "workers")
+PACKAGES = ("api", "cli", "collector", "shared", "workers")
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_a_damaged_file_is_named_and_what_came_before_the_damage_is_kept(running
 
     # The collector sends it again: a later visit is served what there is, and has the session loaded in the background.
     bucket.put(ref, key, content)
-    wait_until(lambda: running.api.get(f"/enter_cluster/{ref}").status_code == 200 and _is_complete(running.api, ref), "loaded anew", 20)
+    wait_until(lambda: running.api.get(f"/enter_cluster/{ref}").status_code == 200 and _is_complete(running.api, ref), "loaded anew", 60)
     # A process may take a generation for current a second longer.
     wait_until(lambda: _warning(running.api, ref) == "", "the new snapshot is served", 5)
     whole = running.api.tasks(ref).json()["data"]["result"]["total"]

@@ -24,7 +24,7 @@ _DAMAGED = "snapshot_damaged"
 _DAMAGED_MESSAGE = "parts of its snapshot were missing in Redis, again after it was loaded anew: does Redis evict keys (maxmemory-policy)?"
 # Holes of one session within this time are one story.
 _HOLES_REMEMBERED = 3600.0
-# A session that grows is loaded anew at most this small a share of the time.
+# A session that grows, or stays partial, rests this many times as long as it took to load before it is loaded anew.
 _TIMES_OF_A_LOAD = 10
 # Uses within this time count as one: a page of a dashboard asks a dozen routes at once.
 _USE_NOTED_EVERY = 5.0
@@ -62,13 +62,14 @@ if claim then
     return {loaded and 'loaded' or 'joined', loaded or '', claim, 0, 0}
   end
 end
-local status = redis.call('HMGET', STATUS, 'state', 'complete', 'retry_at', 'checked_at', 'checked_by', 'load_ms')
+local status = redis.call('HMGET', STATUS, 'state', 'complete', 'retry_at', 'checked_at', 'checked_by', 'load_ms', 'finished_at')
 local wait = (tonumber(status[3]) or 0) - ms
 if loaded then
   for _, key in ipairs({LOADED, STATUS, S .. 'g:' .. loaded, S .. 'p:' .. loaded}) do redis.call('PEXPIRE', key, ttl) end
   if claim then return {'loaded', loaded, '', 0, 0} end
-  if not force and not (status[2] == '0' and wait <= 0) then
-    local every = math.max(tonumber(ARGV[8]), tonumber(ARGV[9]) * (tonumber(status[6]) or 0))
+  local rest = tonumber(ARGV[9]) * (tonumber(status[6]) or 0)
+  if not force and not (status[2] == '0' and wait <= 0 and (tonumber(status[7]) or 0) + rest <= ms) then
+    local every = math.max(tonumber(ARGV[8]), rest)
     local due = tonumber(ARGV[8]) > 0 and (tonumber(status[4]) or 0) + every <= ms
     if due then redis.call('HSET', STATUS, 'checked_at', ms, 'checked_by', token) end
     return {'loaded', loaded, '', 0, (due or status[5] == token) and 1 or 0}
