@@ -22,7 +22,8 @@ from tests.soak.visitors import Judge, Visitor, visiting
 _BAR, _LONGER = 10.0, 20.0
 # Messages of killed workers stay where they are until the broker's visibility timeout.
 _QUIET = 3.0
-_PROBES = 8
+# One that was frozen, or that ended a lane, needs a while to take tasks again.
+_TAKES_TASKS = 20.0
 _SHOWN = 6
 # An orphan may end what it does.
 _ORPHANED = 25.0
@@ -167,10 +168,12 @@ class Soak:
             orphan.kill()
 
     def _probe(self) -> list[str]:
-        """Sessions that nobody has seen yet, until every worker that lives has done something."""
-        logs = {process.child.log: process.child.log.stat().st_size for process in self._stack.workers if process.child.runs()}
+        """Sessions that nobody has seen yet, until every worker that is meant to live has done something."""
+        staying = [process.child for process in self._stack.workers if process.child.runs() and not process.asked_to_end]
+        logs = {child.log: child.log.stat().st_size for child in staying}
         idle = list(logs)
-        for _ in range(_PROBES):
+        deadline = time.monotonic() + _TAKES_TASKS
+        while time.monotonic() < deadline:
             fresh = self._add("small")
             probe = Visitor(self._stack, Judge(fresh, self._truths["small"]))
             took = probe.recover(self._stack.lease + _BAR, 0, 0)
@@ -179,7 +182,7 @@ class Soak:
             self._stack.remove(fresh)
             if took is None:
                 return ["a fresh session is not loaded afterwards"]
-            idle = [log for log in idle if log.stat().st_size == logs[log]]
+            idle = [log for log in idle if b" received" not in log.read_bytes()[logs[log] :]]
             if not idle:
                 return []
         return [f"{log.stem} lives, and takes no tasks" for log in idle]
