@@ -21,6 +21,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "cold-load": cold_loads.medium_session,
     "small-files": cold_loads.small_files,
     "large": cold_loads.large_session,
+    "fairness": cold_loads.small_beside_large,
     "page": reads.page_of_tasks,
     "one-task": reads.one_task,
     "not-modified": reads.not_modified,

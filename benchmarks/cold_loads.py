@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from benchmarks.bench import Bench, median, say
 from benchmarks.floors import decode_floor
-from benchmarks.loading import Load, load, snapshot_bytes
+from benchmarks.loading import Load, is_loaded, load, snapshot_bytes
 from benchmarks.report import Row
 from benchmarks.sessions import SessionPlan, SyntheticSession
 
 _MIB = 1 << 20
 _DECODE = "decode floor"
+_ALONE = 40
 
 
 def medium_session(bench: Bench) -> list[Row]:
@@ -77,6 +79,27 @@ def recorded_session(bench: Bench) -> list[Row]:
     loads = [load(bench.server, session) for _ in range(2 * bench.sizes.rounds + 1)]
     named = f"recorded session of {loads[0].events:,} events, enter to loaded"
     return [Row(named, _seconds(loads), "s", 0.3, details=_details(loads))]
+
+
+def small_beside_large(bench: Bench) -> list[Row]:
+    """A small real session, again and again while a large one loads, and alone: 95th percentiles."""
+    small, large = bench.recorded(), bench.large()
+    _warm(bench)
+    alone = [load(bench.server, small).seconds for _ in range(_ALONE)]
+    bench.server.evict(large.plan.session)
+    with bench.server.connect() as connection:
+        assert connection.get(f"/enter_cluster/{large.plan.session.ref}").status == 202
+    beside = []
+    while not is_loaded(bench.server, large.plan.session):
+        beside.append(load(bench.server, small).seconds)
+    bench.check_loaded(large)
+    named = f"recorded session while {large.plan.tasks:,} tasks are loaded, enter to loaded, p95"
+    details = {"alone": [round(took, 3) for took in alone], "beside": [round(took, 3) for took in beside]}
+    return [Row(named, _p95(beside), "s", 3, floor=_p95(alone), floor_name="alone", details=details)]
+
+
+def _p95(times: list[float]) -> float:
+    return sorted(times)[math.ceil(0.95 * len(times)) - 1]
 
 
 def small_files(bench: Bench) -> list[Row]:

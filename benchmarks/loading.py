@@ -74,6 +74,13 @@ def snapshot_bytes(server: Server, session: Session, snapshot: str) -> int:
     return int(cast("int", server.redis.memory_usage(server.keyspace.session(session.key).snapshot(snapshot), samples=0)))
 
 
+def is_loaded(server: Server, session: Session) -> bool:
+    """Raises AssertionError when its load failed."""
+    state = _hash(server, server.keyspace.session(session.key).status).get("state")
+    assert state != "failed"
+    return state == "loaded"
+
+
 def _watch(server: Server, session: Session) -> list[tuple[str, float]]:
     """Phases and when (ms) each was first seen; straight from Redis, so that no API process works for it."""
     seen: list[tuple[str, float]] = [("queued", now_ms())]
