@@ -86,7 +86,7 @@ ray: $(VENV)/.ready-dev ## collect a real Ray and look at its history (installs 
 	@test -x .venv-ray/bin/ray || { $(BIN)/python -m venv .venv-ray && .venv-ray/bin/pip install --quiet "ray[default]==$(RAY_VERSION)"; }
 	@RAY_PROGRAM=$(CURDIR)/.venv-ray/bin/ray $(BIN)/python -m pytest -q tests/real_ray.py $(ARGS)
 
-topologies: $(VENV)/.ready-dev ## lose a Sentinel's master and a node of a Cluster while sessions load (outside CI until it is known to pass)
+topologies: $(VENV)/.ready-dev ## lose a Sentinel's master and a node of a Cluster while sessions load (a few minutes, outside CI)
 	@$(BIN)/python -m pytest -q tests/integration/redis_topologies.py $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check style, formatting and the layers
