@@ -12,6 +12,7 @@ import structlog
 
 from shared.errors import SessionNotFound, StorageUnavailable
 from shared.layout import METADATA_PREFIX, session_of_marker, session_prefix
+from shared.session_zones import SessionZones
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.storage.port import Storage
 from shared.unmarked_sessions import UnmarkedSessions
@@ -46,6 +47,7 @@ class Catalogue:
     def __init__(self, storage: Storage, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
         self._unmarked = UnmarkedSessions(storage)
+        self._zones = SessionZones(storage)
         self._max_age = max_age
         self._clock = clock
         self._lock = threading.Lock()
@@ -106,14 +108,14 @@ class Catalogue:
             # Its age counts from before the look: what is stored during it may be missing.
             taken = self._clock()
             try:
-                self._listing = listing = _list(self._storage, self._unmarked, taken, self._clock)
+                self._listing = listing = _list(self._storage, self._unmarked, self._zones, taken, self._clock)
             except StorageUnavailable as exc:
                 self._failed_at, self._failure = self._clock(), str(exc)
                 raise
             return listing
 
 
-def _list(storage: Storage, unmarked: UnmarkedSessions, taken: float, clock: Callable[[], float]) -> _Listing:
+def _list(storage: Storage, unmarked: UnmarkedSessions, zones: SessionZones, taken: float, clock: Callable[[], float]) -> _Listing:
     sessions: list[Session] = []
     skipped = 0
     for info in storage.list(METADATA_PREFIX):
@@ -124,7 +126,9 @@ def _list(storage: Storage, unmarked: UnmarkedSessions, taken: float, clock: Cal
             skipped += 1
         else:
             sessions.append(session)
-    newest_first = _newest_first(_united([*sessions, *unmarked.sessions()]))
+    found = _newest_first(_united([*sessions, *unmarked.sessions()]))
+    offsets = zones.offsets(found)
+    newest_first = _newest_first(replace(one, utc_offset=offsets[one.key]) if offsets.get(one.key) else one for one in found)
     return _Listing(newest_first, taken, clock() - taken, skipped, _by_ref(newest_first))
 
 
@@ -143,7 +147,7 @@ def _united(found: Iterable[Session]) -> list[Session]:
 
 
 def _newest_first(sessions: Iterable[Session]) -> tuple[Session, ...]:
-    return tuple(sorted(sessions, key=lambda s: (s.created, s.session, s.ref.kind, s.namespace, s.cluster), reverse=True))
+    return tuple(sorted(sessions, key=lambda s: (s.began, s.session, s.ref.kind, s.namespace, s.cluster), reverse=True))
 
 
 def _by_ref(newest_first: Iterable[Session]) -> dict[SessionRef, Session]:

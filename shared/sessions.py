@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from shared.errors import InvalidReference
@@ -61,6 +61,7 @@ class Session:
     """One run of a cluster's head, as the bucket knows it. Several references may lead to it.
 
     `prefixes`: where its data lies, unless that is just where the layout of today has it (`shared.layout.data_prefixes`).
+    `utc_offset`: that of the head's clock, as far as a listing knows it.
     """
 
     namespace: str
@@ -69,6 +70,7 @@ class Session:
     owner_kind: Kind | None = None
     owner_name: str | None = None
     prefixes: tuple[str, ...] = field(default=(), compare=False)
+    utc_offset: timedelta = field(default=timedelta(), compare=False)
 
     @property
     def key(self) -> str:
@@ -84,7 +86,13 @@ class Session:
 
     @property
     def created(self) -> datetime:
+        """The time in its name, taken for UTC."""
         return created_at(self.session)
+
+    @property
+    def began(self) -> datetime:
+        """The instant that its name means."""
+        return self.created - self.utc_offset
 
     def to_dict(self) -> dict[str, str | None]:
         return {

@@ -70,9 +70,9 @@ async def _continued(sessions: Sessions, session: Session) -> bool:
         stored = await anyio.to_thread.run_sync(sessions.catalogue.sessions)
     except StorageUnavailable:
         return False
-    return any(
-        other.cluster == session.cluster and other.namespace == session.namespace and other.created > session.created for other in stored
-    )
+    cluster = [other for other in stored if (other.namespace, other.cluster) == (session.namespace, session.cluster)]
+    # Newest first, and with the zones of their heads, which a session that was entered before may not have yet.
+    return bool(cluster) and cluster[0].session != session.session and session in cluster
 
 
 async def _running(snapshot: SnapshotReader) -> dict[str, int]:

@@ -21,7 +21,7 @@ WANTING = ("partial", "empty")
 def cluster_rows(live: Sequence[LiveCluster], stored: Sequence[Session]) -> list[dict[str, Any]]:
     """KubeRay's `ClusterInfo` list: live clusters first, then stored sessions, newest first each."""
     rows = [_cluster_row(c.namespace, c.name, LIVE, c.created, c.owner_kind, c.owner_name) for c in live]
-    return rows + [_cluster_row(s.namespace, s.cluster, s.session, s.created, s.owner_kind, s.owner_name) for s in stored]
+    return rows + [_cluster_row(s.namespace, s.cluster, s.session, s.began, s.owner_kind, s.owner_name) for s in stored]
 
 
 def _cluster_row(namespace: str, cluster: str, session: str, created: datetime, kind: str | None, owner: str | None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _cluster_row(namespace: str, cluster: str, session: str, created: datetime, 
 
 def session_row(session: Session) -> dict[str, Any]:
     """One row of `/sessions`, its state still to come."""
-    return _session_row(session.ref, session.cluster, session.created, "")
+    return _session_row(session.ref, session.cluster, session.began, "")
 
 
 def fill_state(row: dict[str, Any], found: ListedState) -> None:

@@ -1,11 +1,12 @@
-"""Event times: RFC 3339 text with 0 to 9 decimals."""
+"""Event times (RFC 3339 text with 0 to 9 decimals), and offsets of zones as Ray's dashboard tells them."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:\d\d)", re.ASCII)
+_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)", re.ASCII)
 _LAST = 1 << 63
 
 
@@ -22,3 +23,12 @@ def ns(timestamp: str) -> int:
     if not 0 <= found < _LAST:
         raise ValueError(f"{timestamp!r} is out of range")
     return found
+
+
+def utc_offset(shown: str) -> timedelta | None:
+    """Of `+09:00`; None for any other text."""
+    match = _OFFSET.fullmatch(shown)
+    if not match:
+        return None
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return -offset if match[1] == "-" else offset

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.catalogue import Catalogue
-from shared.errors import SessionNotFound, StorageUnavailable
+from shared.errors import ObjectNotFound, SessionNotFound, StorageUnavailable
 from shared.layout import METADATA_PREFIX
 from shared.sessions import Session, SessionRef
 from shared.storage.port import ObjectInfo
@@ -31,6 +31,7 @@ class Bucket:
 
     def __init__(self, *keys: str) -> None:
         self.keys = [f"cluster-metadata/{key}" for key in keys]
+        self.files: dict[str, bytes] = {}
         self.listings = 0
         self.down = False
         self.gate: threading.Event | None = None
@@ -50,6 +51,11 @@ class Bucket:
             raise StorageUnavailable("down")
         below = [key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)]
         return sorted({name.partition("/")[0] for name in below if "/" in name})
+
+    def read(self, key: str) -> bytes:
+        if key in self.files:
+            return self.files[key]
+        raise ObjectNotFound(key)
 
 
 def made(bucket: Bucket, clock: Clock | None = None, max_age: float = 15.0) -> Catalogue:
@@ -290,3 +296,34 @@ def test_who_may_not_look_for_directories_has_the_marked_sessions() -> None:
 
 def _denied(prefix: str) -> list[str]:
     raise StorageUnavailable(f"access to {prefix} denied")
+
+
+def zone_of(session: str, answer: bytes) -> dict[str, bytes]:
+    return {f"cluster-history/raycluster/ns/c/{session}/fetched_endpoints/restful__timezone": answer}
+
+
+def test_names_are_read_in_the_zone_of_their_heads() -> None:
+    bucket = Bucket(f"raycluster/ns_c/{OLD}", f"raycluster/ns_c/{NEW}", f"raycluster/ns_c/{MIDDLE}")
+    tokyo = "session_2026-11-03_15-11-12_123456_1"
+    bucket.keys.append(f"cluster-metadata/raycluster/ns_c/{tokyo}")
+    bucket.files = zone_of(tokyo, b'{"offset": "+09:00", "value": "Asia/Tokyo"}')
+    catalogue = made(bucket)
+    assert [session.session for session in catalogue.sessions()] == [NEW, tokyo, MIDDLE, OLD]
+    assert [session.began.isoformat() for session in catalogue.sessions()][1] == "2026-11-03T06:11:12.123456+00:00"
+    assert catalogue.resolve(SessionRef.parse("ns/raycluster/c")).session == NEW
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b'{"offset": null}', b'{"offset": "9 hours"}', b"500 Internal Server Error"])
+def test_a_zone_that_cannot_be_read_is_utc(answer: bytes) -> None:
+    bucket = Bucket(f"raycluster/ns_c/{OLD}")
+    bucket.files = zone_of(OLD, answer)
+    (session,) = made(bucket).sessions()
+    assert session.began == session.created
+
+
+def test_west_of_greenwich_and_in_the_former_layout() -> None:
+    bucket = Bucket()
+    bucket.keys = [f"c_ns/{OLD}/logs/n/a"]
+    bucket.files = {f"c_ns/{OLD}/fetched_endpoints/restful__timezone": b'{"offset": "-03:30"}'}
+    (session,) = made(bucket).sessions()
+    assert session.began.isoformat() == "2026-11-01T13:41:12.123456+00:00"

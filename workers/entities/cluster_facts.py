@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.ray.times import utc_offset
 from shared.sessions import Session
 from workers.bad_data import BAD_DATA
 from workers.entities.fields import decoded_object, part, text
@@ -19,7 +20,6 @@ _HEAD_BYTES = 16 << 10
 _VERSION = re.compile(r"\bray_version=(\S+)(?: ray_commit=([0-9a-f]+))?")
 # The first line that a GCS writes; a log without it was rotated, and begins at any time.
 _FIRST_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),.*\bray_version=", re.MULTILINE)
-_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
 _QUARTER, _LARGEST_OFFSET = timedelta(minutes=15), timedelta(hours=14)
 # The zone that live names for an offset (Ray: `dashboard/timezone_utils.py`).
 _ZONES = {
@@ -89,7 +89,7 @@ def cluster_facts(
     if not metadata:
         metadata = _metadata(version, part(_object(nearby_metadata), "data"))
     timezone = _object(endpoints.get("/timezone"))
-    offset = _parsed(text(timezone, "offset"))
+    offset = utc_offset(text(timezone, "offset"))
     if offset is None:
         offset = _head_offset(gcs_log, nodes, session)
         timezone = _timezone(offset)
@@ -128,14 +128,6 @@ def _timezone(offset: timedelta) -> dict[str, Any]:
     shown = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
     zone = _ZONES.get(shown)
     return {"offset": shown if zone else None, "value": zone}
-
-
-def _parsed(shown: str) -> timedelta | None:
-    match = _OFFSET.fullmatch(shown)
-    if not match:
-        return None
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return -offset if match[1] == "-" else offset
 
 
 def _object(body: bytes | None) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""The zone of the clock that named a session: Ray writes the head's local time into the name, and its dashboard tells the offset.
+
+Collectors store that answer. Without it a session is taken for one in UTC, as in KubeRay.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+
+from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.layout import ENDPOINTS_PREFIX, data_prefixes
+from shared.ray.times import utc_offset
+from shared.sessions import Session
+from shared.storage.port import Storage
+
+log = structlog.get_logger()
+
+_ANSWER = f"{ENDPOINTS_PREFIX}restful__timezone"
+_AT_ONCE = 8
+# How long a listing waits for the zones of its new sessions; a later listing has them all.
+_PATIENCE = 1.0
+
+
+class SessionZones:
+    """Offsets from UTC by the keys of sessions, each looked up once, in a thread of its own. Thread-safe."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._known: dict[str, timedelta] = {}
+        self._look: threading.Thread | None = None
+
+    def offsets(self, sessions: Iterable[Session]) -> Mapping[str, timedelta]:
+        """What is known by now; sessions that are new are asked for in the given order."""
+        with self._lock:
+            new = [session for session in sessions if session.key not in self._known]
+            if new and not (self._look and self._look.is_alive()):
+                self._look = threading.Thread(target=self._ask, args=(new,), name="session-zones", daemon=True)
+                self._look.start()
+            look = self._look
+        if new and look:
+            look.join(_PATIENCE)
+        return self._known
+
+    def _ask(self, sessions: list[Session]) -> None:
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="session-zones") as pool:
+            try:
+                for session, offset in zip(sessions, pool.map(self._offset, sessions), strict=True):
+                    self._known[session.key] = offset
+            except StorageUnavailable as exc:
+                pool.shutdown(wait=False, cancel_futures=True)
+                log.warning("zones of sessions not known", error=str(exc))
+
+    def _offset(self, session: Session) -> timedelta:
+        for prefix in data_prefixes(session):
+            try:
+                return _offset_in(self._storage.read(prefix + _ANSWER))
+            except ObjectNotFound:
+                continue
+        return timedelta()
+
+
+def _offset_in(answer: bytes) -> timedelta:
+    """Ray's `{"offset": "+09:00", "value": "Asia/Tokyo"}`."""
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return timedelta()
+    return (utc_offset(str(told.get("offset"))) if isinstance(told, dict) else None) or timedelta()
