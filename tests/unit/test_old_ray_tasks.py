@@ -41,6 +41,9 @@ def test_the_workers_own_events_know_where_a_task_ran() -> None:
     assert _merged(pending, submitted).node_id == OTHER
     assert _merged(pending).node_id == OTHER
     assert _merged(pending, old=OldRay(senders_node=True)).node_id == "", "its sender's"
+    by_raylets = OldRay(senders_node=True, worker_nodes={WORKER: NODE})
+    assert _merged(pending, submitted, old=by_raylets).node_id == NODE, "where a raylet started its worker"
+    assert _merged(pending, ran, old=OldRay(senders_node=True, worker_nodes={WORKER: OTHER})).node_id == NODE
 
 
 def test_six_defaults_say_nothing_and_what_an_event_knows_stays() -> None:

@@ -147,7 +147,7 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
         docs |= made(kind, make_docs, {})
     job_ends = {history.id: end.ns for history in drivers.values() if (end := history.last("FINISHED")) and end.ns}
     died = made("worker deaths", lambda: deaths(found[WORKER], logged.values(), actors, log_events), {})
-    ends = TaskEnds(died, job_ends, old_ray(facts.ray_version, stored.logs.keys, session))
+    ends = TaskEnds(died, job_ends, old_ray(facts.ray_version, stored.logs.keys, logged, session))
     return Entities(rows, docs, ends, facts.ray_version, made.defects, stored.files)
 
 

@@ -21,14 +21,15 @@ class WorkerDeath:
 class OldRay:
     """For sessions of Ray before 2.58 (`shared.ray.versions`). Ids in hex.
 
-    `by_function`: summaries count by function. `senders_node`: every event names its sender's node. `log_info`: events say which attempts
-    have log lines, if not all about them. `log_directory`: where the session's logs were, and `prestarted`: workers whose files there
-    name no job. `log_starts`: by "{task id}/{attempt}" where the lines of stdout
-    and stderr begin, without the marker of the task; -1 = unknown.
+    `by_function`: summaries count by function. `senders_node`: every event names its sender's node; then `worker_nodes` has the nodes of
+    workers. `log_info`: events say which attempts have log lines, if not all about them. `log_directory`: where the session's logs were,
+    and `prestarted`: workers whose files there name no job. `log_starts`: by "{task id}/{attempt}" where the lines of stdout and stderr
+    begin, without the marker of the task; -1 = unknown.
     """
 
     by_function: bool = False
     senders_node: bool = False
+    worker_nodes: dict[str, str] = field(default_factory=dict)
     log_info: bool = True
     log_directory: str = ""
     prestarted: frozenset[str] = frozenset()

@@ -16,6 +16,8 @@ from workers.task_events.rules import end_from_outside, inferred_logs, known_log
 
 # Live keeps the last so many profile events of an attempt (MAX_NUM_PROFILE_EVENTS_PER_TASK).
 PROFILE_EVENTS_KEPT = 1000
+# The rank of a node that an attempt's own worker named.
+_OWN = 2
 
 
 class Attempt(msgspec.Struct, gc=False):
@@ -57,6 +59,8 @@ def merge(task_id: str, encoded: Iterable[bytes], ends: TaskEnds) -> list[Attemp
         attempt.spans = _distinct(attempt.spans)
         _end(attempt, ends)
         if ends.old is not None and attempt.definition is not None:
+            if attempt.node_rank < _OWN:
+                attempt.node_id = ends.old.worker_nodes.get(attempt.worker_id, attempt.node_id)
             attempt.logs = inferred_logs(attempt, attempt.definition, ends.old)
     return sorted(found, key=attrgetter("number"), reverse=True)
 
@@ -70,7 +74,7 @@ def _live(attempt: Attempt, lifecycle: Lifecycle, *, senders_node: bool) -> None
         if ms is not None or state not in attempt.states:
             attempt.states[state] = ms
     own = lifecycle.worker_pid or any(state == "RUNNING" for state, _ in lifecycle.states)
-    rank = 2 if own else 1 if lifecycle.worker_id else 0
+    rank = _OWN if own else 1 if lifecycle.worker_id else 0
     if lifecycle.node_id and rank >= attempt.node_rank and (rank or not senders_node):
         attempt.node_id, attempt.node_rank = lifecycle.node_id, rank
     attempt.worker_id = lifecycle.worker_id or attempt.worker_id
