@@ -30,7 +30,7 @@ def main() -> int:
     for name, tag in sorted(score.tags.items()):
         lines = explained(name, tag) if tag.percent < (100 if given.all else TAG_FLOOR) else [f"{name}: {tag.percent:.2f} %"]
         sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.write(f"over all leaves: {score.percent:.3f} %\n")
+    sys.stdout.write(f"over all leaves: {score.percent:.3f} %; answers wholly right: {score.right:.1f} %\n")
     return 1 if score.below(TAG_FLOOR) else 0
 
 

@@ -58,6 +58,8 @@ class TagScore:
     """How one kind of answer fared."""
 
     answers: int = 0
+    right: int = 0
+    """Answers without any difference."""
     leaves: int = 0
     equal: int = 0
     differences: Counter[str] = field(default_factory=Counter)
@@ -69,6 +71,7 @@ class TagScore:
 
     def add(self, url: str, compared: Comparison) -> None:
         self.answers += 1
+        self.right += not compared.differences
         self.leaves += compared.leaves
         self.equal += compared.equal
         for difference in compared.differences:
@@ -88,6 +91,11 @@ class Score:
     def percent(self) -> float:
         """Over all leaves."""
         return 100 * sum(tag.equal for tag in self.tags.values()) / max(1, sum(tag.leaves for tag in self.tags.values()))
+
+    @property
+    def right(self) -> float:
+        """Of how many answers in a hundred every leaf is right."""
+        return 100 * sum(tag.right for tag in self.tags.values()) / max(1, sum(tag.answers for tag in self.tags.values()))
 
     def below(self, floor: float) -> list[str]:
         """What is wrong with the tags below a floor: tag and fields, each with an example."""

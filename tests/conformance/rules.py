@@ -25,6 +25,11 @@ LOST = "its node was killed before it had sent this"
 EMPTY = "only served, and empty"
 GREW = "the file grew after the capture"
 ARBITRARY = "which rows a truncated list holds is arbitrary in Ray"
+NO_SPANS = "Ray before 2.55 exports one profile span a flush"
+NO_LOG_INFO = "Ray before 2.55 does not export where a task's lines begin and end; its log page finds them by their markers"
+CREATED = "live of Ray before 2.55 does not say where an actor was created; this server does"
+WARNED = "a session's warnings are this server's own"
+REDACTED = "Ray before 2.59 shows browsers the values of runtime environments; this server redacts them in every version"
 
 Mode = Literal["json", "text", "class", "skip"]
 
@@ -32,6 +37,7 @@ _ACTOR = r"data\.(actors\.@|detail|detail\.actors\.@)\."
 _NODE = r"data\.(detail|summary\.#)\."
 _JOB = r"(#\.|data\.result\.result\.#\.)?"
 _ROW = r"data\.result\.result\.#\."
+_BEFORE_2_55 = r"^2\.([0-4]\d|5[0-4])\."
 _TOTALS = {r"data\.result\.(total|num_after_truncation|num_filtered)": "auto"}
 
 
@@ -149,7 +155,19 @@ TABLE = (
     Row("serve", "", {"excuse": {"controller_health_metrics": HOST}}),
     Row("list-objects,summarize-objects,list-runtime_envs*", "", {"mode": "skip", "why": RPC}),
     Row("list-workers", "", {"rows": {r"[0-9a-f]{8}f{48}": "drivers have no WORKER_* event"}}),
-    Row("list-workers", "", {"mode": "skip", "why": NO_EVENT}, ray=r"^2\.([0-4]\d|5[0-6])\."),
+    # Without WORKER_* events logs tell: of the launch to a few ms, of when the process was up less exactly.
+    Row(
+        "list-workers",
+        "",
+        {
+            "tolerance": {
+                _ROW + "(worker_launch_time_ms|end_time_ms)": 50,
+                _ROW + "(worker_launched_time_ms|start_time_ms)": 1000,
+            },
+            "excuse_value": {_ROW + "exit_detail": ("^Destroying worker", "a raylet's own reason for an exit is in no log")},
+        },
+        ray=r"^2\.([0-4]\d|5[0-7])\.",
+    ),
     Row("list-nodes,nodes-filter", "", {"tolerance": {_ROW + "end_time_ms": 5}}),
     Row("list-[!j]*,tasks*,task,*-filter*", "", {"order": True}),
     Row("list-*,tasks*,task,*-filter*", "", {"counts": _TOTALS}),
@@ -164,6 +182,28 @@ TABLE = (
         body=r"^(500 Internal|Agent for node id|A file is not|Could not find a log)",
     ),
     Row("log-file", r"debug_state\.txt", {"mode": "class", "why": "rewritten every 10 s"}),
+    Row(
+        "list-tasks*,tasks*,task",
+        "",
+        {
+            "excuse": {
+                _ROW + "profiling_data": NO_SPANS,
+                _ROW + r"task_log_info\.std(out|err)_(start|end)": NO_LOG_INFO,
+                r"data\.result\.warnings": WARNED,
+            },
+            "excuse_value": {_ROW + "node_id": ("^None$", CREATED)},
+        },
+        ray=_BEFORE_2_55,
+    ),
+    Row("tasks-filter", r"filter_keys=node_id", {"rows": {r"f{16}\w+/\d+": CREATED}}, ray=_BEFORE_2_55),
+    Row("nodes-filter", "", {"excuse": {r"data\.result\.num_after_truncation": "live counted before it filtered"}}, ray=_BEFORE_2_55),
+    Row("timeline", "", {"mode": "skip", "why": NO_SPANS}, ray=_BEFORE_2_55),
+    Row(
+        "*-browser",
+        "",
+        {"excuse_value": {r".*env_vars": ("", REDACTED), r".*serialized_runtime_env": ("env_vars", REDACTED)}},
+        ray=r"^2\.([0-4]\d|5[0-8])\.",
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Packs and unpacks `recorded.tar.xz`: real Ray sessions, as a collector stored them, and the live dashboard's answers.
+"""Packs and unpacks `recorded*.tar.xz`: real Ray sessions, as a collector stored them, and the live dashboard's answers.
 
     python tests/data/recorded.py unpack DIR [--only bucket]
     python tests/data/recorded.py pack DIR
@@ -16,20 +16,29 @@ import tarfile
 from pathlib import Path
 
 ARCHIVE = Path(__file__).with_name("recorded.tar.xz")
+# Sessions of older versions of Ray, below one folder each.
+OLDER = {version: Path(__file__).with_name(f"recorded-{version}.tar.xz") for version in ("2.55", "2.54")}
 # Tuned for JSON text: the dictionary holds the whole archive, so repeated ids are found wherever they stand.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 64 << 20, "lc": 4, "lp": 0, "pb": 0}]
 
 
-def unpack(target: Path, only: str | None = None) -> Path:
+def unpack(target: Path, only: str | None = None, packed: Path = ARCHIVE) -> Path:
     """Write the archive's files (those below the top folder `only`) below `target`; returns `target`."""
     target.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(ARCHIVE, "r:xz") as archive:
+    with tarfile.open(packed, "r:xz") as archive:
         members = [m for m in archive if only is None or m.name.split("/", 1)[0] == only]
         if hasattr(tarfile, "data_filter"):
             archive.extractall(target, members, filter="data")
         else:  # 3.11 before 3.11.4 has no filters; the archive is our own
             archive.extractall(target, members)
     return target
+
+
+def unpack_older(target: Path, version: str) -> Path:
+    """The sessions of an older Ray; returns the folder with `bucket` and `live`."""
+    unpack(target, packed=OLDER[version])
+    (folder,) = target.iterdir()
+    return folder
 
 
 def pack(source: Path, archive: Path = ARCHIVE) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.data.recorded import pack, unpack
+import pytest
+
+from tests.conformance.sessions import OLDER
+from tests.data.recorded import pack, unpack, unpack_older
 
 
 def test_packing_again_gives_the_same_archive(tmp_path: Path) -> None:
@@ -23,3 +26,11 @@ def test_the_archive_holds_four_sessions(tmp_path: Path) -> None:
         "rayjob/batch_rj-demo_rj-demo-x7k2p/session_2026-11-23_19-08-07_927634_1",
     ]
     assert len(list((tmp_path / "live").rglob("index.json"))) == 4
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_the_archives_of_older_ray_hold_their_sessions(tmp_path: Path, version: str) -> None:
+    folder = unpack_older(tmp_path / "older", version)
+    for cluster, ref in OLDER[version].values():
+        assert (folder / "live" / cluster / ref.session / "index.json").is_file()
+        assert list((folder / "bucket" / "cluster-metadata" / ref.kind).rglob(ref.session))
