@@ -18,6 +18,12 @@ _LISTED = (
     "TASK_PROFILE_EVENT,ACTOR_DEFINITION_EVENT,ACTOR_LIFECYCLE_EVENT,NODE_DEFINITION_EVENT,NODE_LIFECYCLE_EVENT,"
     "DRIVER_JOB_DEFINITION_EVENT,DRIVER_JOB_LIFECYCLE_EVENT"
 )
+# Seen with 2.57 and 2.59 on a machine that was busy when the head began.
+_NO_GCS_EVENTS = (
+    "No event of the head's GCS was stored, which alone tells of nodes, actors and jobs. It gives up for good when the head's agent does "
+    "not answer in its first 30 s; gcs_server.out says then 'Failed to establish connection to the event+metrics exporter agent'. "
+    "Give the head more CPU at its start."
+)
 
 
 def session_warnings(version: str | None, *, files: int, event_files: int, rows: Mapping[str, int]) -> list[Warned]:
@@ -35,6 +41,8 @@ def _of_events(version: str | None, files: int, event_files: int, rows: Mapping[
         yield Warned("no_events", "No event of this session was stored: only its logs and stored answers can be shown. " + _how(version))
     elif rows["jobs"] and not rows["tasks"]:
         yield Warned("no_task_events", "No task event of this session was stored, though it ran jobs. " + _how(version), ["tasks"])
+    elif rows["tasks"] and not rows["nodes"]:
+        yield Warned("no_gcs_events", _NO_GCS_EVENTS, ["nodes", "actors", "jobs"])
 
 
 def _how(version: str | None) -> str:

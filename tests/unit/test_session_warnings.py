@@ -42,6 +42,7 @@ def test_a_marker_without_data_and_a_session_without_events() -> None:
     assert _codes("2.60.0", files=1, event_files=0, **nothing) == ["no_events"]
     assert _codes("2.60.0", tasks=0) == ["no_task_events"]
     assert _codes("2.60.0", tasks=0, jobs=0) == [], "an idle cluster"
+    assert _codes("2.57.0", nodes=0, jobs=0) == ["no_gcs_events"]
 
 
 @pytest.mark.parametrize(
