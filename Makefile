@@ -82,9 +82,9 @@ soak: $(VENV)/.ready-dev ## load sessions while faults strike (RUNS=1000 SEED=7 
 collector-faults: $(VENV)/.ready-dev ## 200 seeded runs of the collector under SIGKILL, a storage that is away, a full disk
 	@COLLECTOR_SEEDS=$$(seq -s, 1 200) COLLECTOR_SECONDS=6 $(BIN)/python -m pytest -q -n 2 tests/integration/test_collector.py -k acknowledged $(ARGS)
 
-ray: $(VENV)/.ready-dev ## collect a real Ray and look at its history (installs Ray into .venv-ray)
+ray: $(VENV)/.ready-dev ## collect a real Ray and look at its history, put one in front (installs Ray into .venv-ray)
 	@test -x .venv-ray/bin/ray || { $(BIN)/python -m venv .venv-ray && .venv-ray/bin/pip install --quiet "ray[default]==$(RAY_VERSION)"; }
-	@RAY_PROGRAM=$(CURDIR)/.venv-ray/bin/ray $(BIN)/python -m pytest -q tests/real_ray.py $(ARGS)
+	@RAY_PROGRAM=$(CURDIR)/.venv-ray/bin/ray $(BIN)/python -m pytest -q tests/real_ray.py tests/browser/real_behind_ray.py $(ARGS)
 
 topologies: $(VENV)/.ready-dev ## lose a Sentinel's master and a node of a Cluster while sessions load (a few minutes, outside CI)
 	@$(BIN)/python -m pytest -q tests/integration/redis_topologies.py $(ARGS)
