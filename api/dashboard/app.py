@@ -21,6 +21,7 @@ from api.dashboard import answers
 from api.dashboard.capture import Answer, Capture, Headers, tagged
 from api.dashboard.routing import DASHBOARD, DashboardRoutes
 from api.dashboard.scope import DashboardScope, is_browser, passed_on_by_ray
+from api.dashboard.version_check import go_on, is_version_check
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
@@ -37,7 +38,7 @@ _READ_METHODS = ("GET", "HEAD")
 # The frontend's question for a token changes nothing.
 _HARMLESS_POST = "/api/authenticate"
 _SHARE_OF_TIMEOUT = 0.9
-# The Jobs API's clients begin with it and take 404 for a Ray that has no Jobs API (Ray: `SubmissionClient._check_connection_and_version`).
+# Clients take its 404 for a Ray that has no Jobs API.
 _VERSION = "/api/version"
 _PARTS = ("namespace", "kind", "name", "session")
 # A dashboard asks for one session again and again.
@@ -61,7 +62,8 @@ class Dashboard:
         try:
             await self._respond(scope, receive, send)
         except HistoryError as exc:
-            await _problem(exc, scope)(scope, receive, send)
+            answer = await go_on() if is_version_check(scope) else _problem(exc, scope)
+            await answer(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -76,12 +78,13 @@ class Dashboard:
             # Files of a frontend that is served elsewhere, say by a dashboard that proxies to us: not worth a load.
             return await answers.not_found()(scope, receive, send)
         changes = scope["method"] not in _READ_METHODS and not scope["path"].endswith(_HARMLESS_POST)
+        checks = is_version_check(scope)
         sessions = cast("Sessions", self._state.sessions)
         cookies: Sequence[tuple[bytes, bytes]] = () if by_path else cookie_headers(ref, self._settings.cookie_age)
         sending = _with_cookies(send, cookies)
         for last in (False, True):
             try:
-                entered = await sessions.enter_loaded(ref, 0 if changes else self._wait(request))
+                entered = await sessions.enter_loaded(ref, 0 if changes or checks else self._wait(request))
             except LoadFailed:
                 if not changes:
                     raise
@@ -93,6 +96,8 @@ class Dashboard:
                 return await response(outer, receive, sending)
             if changes:
                 return await _ended(scope)(scope, receive, send)
+            if checks:
+                return await (await go_on(self._reader(entered) if entered.generation else None))(scope, receive, send)
             if not entered.generation:
                 return await self._still_loading(entered)(scope, receive, send)
             if scope["method"] not in _READ_METHODS:
@@ -111,9 +116,13 @@ class Dashboard:
 
     def _scope(self, entered: Entered, browser: bool) -> DashboardScope:
         assert entered.session is not None  # noqa: S101 - a generation is a stored session's
-        keys = self._state.keyspace.session(entered.session.key)
-        reader = SnapshotReader(self._state.redis, keys, entered.generation, self._state.cache)
+        reader = self._reader(entered)
         return DashboardScope(entered.session, entered.generation, reader, self._state.storage, browser, self._settings.grafana_url)
+
+    def _reader(self, entered: Entered) -> SnapshotReader:
+        assert entered.session is not None  # noqa: S101
+        keys = self._state.keyspace.session(entered.session.key)
+        return SnapshotReader(self._state.redis, keys, entered.generation, self._state.cache)
 
     def _still_loading(self, entered: Entered) -> Response:
         assert entered.session is not None  # noqa: S101

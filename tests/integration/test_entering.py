@@ -145,6 +145,31 @@ def test_ray_s_clients_read_why_there_is_no_answer(running: Running, gated: str)
     assert "default/raycluster/nobody/latest" in unknown.json()["msg"]
 
 
+def test_ray_s_jobs_client_comes_to_the_question_whose_answer_it_shows(running: Running, loaded: str, gated: str) -> None:
+    """`ray job list` reads only the version of `/api/version`, of no answer but 200; of `/api/jobs/` it shows whatever it gets."""
+    ray = {"User-Agent": "python-requests/2.32.5"}
+    nobody = "default/raycluster/nobody/latest"
+    for ref, status, reason in ((gated, 503, "is being loaded"), (nobody, 404, nobody), ("default/raypod/x/latest", 400, "raypod")):
+        dashboard = f"/sessions/{ref}/dashboard"
+        began = time.monotonic()
+        version = running.api.get(f"{dashboard}/api/version", headers=ray)
+        assert (version.status_code, version.headers["cache-control"]) == (200, "no-store")
+        assert version.json()["ray_version"] >= "2.0"
+        assert time.monotonic() - began < 5, "the next question waits for the load"
+        jobs = running.api.get(f"{dashboard}/api/jobs/", headers=ray)
+        assert jobs.status_code == status
+        assert reason in jobs.json()["detail"]
+    version = running.api.get(f"/sessions/{loaded}/dashboard/api/version", headers=ray).json()
+    assert version["session_name"] == loaded.split("/")[3]
+    chosen = running.api.get("/api/version", headers=ray)
+    assert chosen.status_code == 200
+    assert running.api.get("/api/jobs/", headers=ray).json()["code"] == "no_session_chosen"
+
+
+def test_others_are_told_by_the_status_that_a_session_is_not_there(running: Running) -> None:
+    assert running.api.get("/sessions/default/raycluster/nobody/latest/dashboard/api/version").status_code == 410
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
