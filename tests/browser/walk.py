@@ -14,6 +14,9 @@ from playwright.sync_api import BrowserContext, Request, Response
 from playwright.sync_api import Error as PlaywrightError
 
 _QUIET = 120.0
+# A log's viewer draws its lines half a second after they came.
+_LOG_QUIET = 900.0
+_LOG_VIEWER = "download log file"
 _MOST = 60.0
 _WHITE = 5.0
 _TAB = 15_000
@@ -161,7 +164,7 @@ class Walker:
         before: str | None = None
         deadline = time.monotonic() + _MOST
         while time.monotonic() < deadline:
-            self.page.wait_for_timeout(_QUIET)
+            self.page.wait_for_timeout(_LOG_QUIET if _LOG_VIEWER in (before or "").lower() else _QUIET)
             now = str(self.page.evaluate("() => document.querySelector('main')?.innerText ?? ''"))
             if now == before and not self._open and "Loading..." not in now and (now or time.monotonic() > deadline - _MOST + _WHITE):
                 return now

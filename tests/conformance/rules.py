@@ -116,7 +116,7 @@ TABLE = (
         "",
         {
             "excuse": {
-                _ACTOR + r"(ipAddress|port|workerId|language|workerType|usedResources|taskQueueLength|objectRefs|objectsTotal"
+                _ACTOR + r"(ipAddress|port|language|workerType|usedResources|taskQueueLength|objectRefs|objectsTotal"
                 r"|usedObjectStoreMemory|num(ExecutedTasks|PendingTasks|ObjectRefsInScope|InPlasma|LocalObjects|OwnedObjects|OwnedActors"
                 r"|RunningTasks|InFlightArgPinningRequests|OfFailedArgPinningRequests))": RPC,
                 _ACTOR + "(gpus|tpus|mem|processStats)": HOST,

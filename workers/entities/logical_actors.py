@@ -1,7 +1,7 @@
 """Actors as the dashboard shows them (`/logical/actors`), in chunks by id, so that one actor costs one chunk.
 
 Mirrors `node_head._actor_table_data_to_dict` and `datacenter.DataOrganizer._get_actor_info`. What live merges in from running
-workers and their hosts (gpus, processStats, mem ...) is empty, as live shows it once they are gone.
+workers and their hosts (gpus, processStats, mem ...) is empty, as live shows it once they are gone; but a worker's id is known.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def logical_actor(actor: Actor, ip: str) -> dict[str, Any]:
         "mem": [],
         "tpus": [],
     }
+    if actor.state == "ALIVE":
+        shown["workerId"] = address.worker_id
     if actor.placement_group_id:
         shown["placementGroupId"] = actor.placement_group_id
     if call_site := text(actor.definition, "callSite"):
