@@ -63,7 +63,7 @@ async def read_status(redis: Redis, keys: SessionKeys, session: Session, lease: 
             pipe.exists(keys.snapshot(snapshot))
             progress, there = await pipe.execute()
     asleep = running and (int(load.get("beat", 0)) + lease * 1000 <= now or int(load.get("wake", now + 1)) <= now)
-    if state == "loaded" and not there:
+    if state == "loaded" and not (there and progress):
         return LoadStatus(absent(session, "loading" if running else "absent"), asleep)
     if state == "absent":
         return LoadStatus(absent(session))

@@ -84,6 +84,19 @@ def test_losses_that_redis_lost_are_not_taken_for_none(any_redis: RedisServer) -
     assert not store.loaded()
 
 
+def test_a_snapshot_whose_losses_redis_lost_is_loaded_anew(any_redis: RedisServer) -> None:
+    store = Store(any_redis)
+    run = store.begun(store.visit().enqueue)
+    run.put({"meta": b"x"})
+    run.progress(files_total=1, files_read=1)
+    run.publish()
+    assert store.record()["complete"] is True
+    store.redis.delete(store.keys().progress(run.snapshot))
+    assert store.record()["complete"] is None
+    visit = store.visit()
+    assert (visit.outcome, bool(visit.enqueue)) == ("claimed", True)
+
+
 def test_a_full_redis_is_named_and_can_be_told_while_it_is_full(any_redis: RedisServer) -> None:
     store = Store(any_redis)
     run = store.begun(store.visit().enqueue)

@@ -98,7 +98,7 @@ class Soak:
             scene.ended.set()
             for end in scene.later:
                 end()
-            self._look_around(scene, outcome)
+            self._look_around(scene, outcome, refs[1:])
         visitor.close()
         outcome.answers, outcome.right, outcome.wrong = judge.answers, judge.right, judge.wrong + outcome.wrong
         if outcome.recovery is not None:
@@ -143,7 +143,7 @@ class Soak:
             outcome.problems += self._diagnosis(visitor)
         visitor.close()
 
-    def _look_around(self, scene: Scene, outcome: Outcome) -> None:
+    def _look_around(self, scene: Scene, outcome: Outcome, crowd: list[str]) -> None:
         """Every kind of answer once more, and a session that nobody has seen yet: do workers take tasks?"""
         if outcome.recovery is None:
             return
@@ -156,6 +156,9 @@ class Soak:
                 if not visitor.read(path):
                     outcome.problems.append(f"{path} is not answered after the recovery")
         outcome.wrong += strict.wrong
+        # Snapshots in use are not evicted for a fresh one: a crowd would leave it no room.
+        for ref in crowd:
+            visitor.evict(ref)
         visitor.close()
         if 0 in scene.stack.ended_by_themselves():
             outcome.problems.append("a worker ended by itself with code 0")

@@ -35,8 +35,8 @@ CLAIM = script("""
 -- -> {outcome, snapshot id or '', generation to enqueue or '', ms until a failed one may be tried, 1 if the bucket is to be looked at}
 local token, force, ttl, claim_ttl, lease = ARGV[1], ARGV[2] == '1', ARGV[3], ARGV[4], tonumber(ARGV[5])
 local ms, loaded, claim = now(), redis.call('GET', LOADED), redis.call('GET', CLAIM)
--- Either may have been evicted by Redis itself, or have expired.
-if loaded and (redis.call('EXISTS', S .. 'g:' .. loaded) == 0 or redis.call('HGET', STATUS, 'id') ~= loaded) then
+-- Each may have been evicted by Redis itself, or have expired. Losses stand in the progress.
+if loaded and (redis.call('EXISTS', S .. 'g:' .. loaded, S .. 'p:' .. loaded) < 2 or redis.call('HGET', STATUS, 'id') ~= loaded) then
   discard(loaded)
   redis.call('DEL', LOADED, STATUS)
   loaded = false
