@@ -24,6 +24,8 @@ _BAR, _LONGER = 10.0, 20.0
 _QUIET = 3.0
 # One that was frozen, or that ended a lane, needs a while to take tasks again.
 _TAKES_TASKS = 20.0
+# Redis gives a message to who has waited longest: on a busy machine a few may all go to one worker by chance.
+_PROBES = 30
 _SHOWN = 6
 # An orphan may end what it does.
 _ORPHANED = 25.0
@@ -176,7 +178,9 @@ class Soak:
         logs = {child.log: child.log.stat().st_size for child in staying}
         idle = list(logs)
         deadline = time.monotonic() + _TAKES_TASKS
-        while time.monotonic() < deadline:
+        probes = 0
+        while time.monotonic() < deadline or probes < _PROBES:
+            probes += 1
             fresh = self._add("small")
             probe = Visitor(self._stack, Judge(fresh, self._truths["small"]))
             took = probe.recover(self._stack.lease + _BAR, 0, 0)
