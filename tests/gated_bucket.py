@@ -70,11 +70,15 @@ class GatedBucket:
         self._store.put(f"cluster-metadata/raycluster/{NAMESPACE}_{cluster}/{session}", b"")
         return f"{NAMESPACE}/raycluster/{cluster}/{session}"
 
-    def event_reads(self, ref: str) -> Counter[str]:
-        """How often each event file of a session was read."""
+    def reads(self, ref: str) -> Counter[str]:
+        """How often each file of a session was read."""
         cluster = ref.split("/")[2]
         found = (unquote(path.partition("?")[0]) for method, path, _ in self._proxy.requests if method == "GET")
-        return Counter(path for path in found if f"/{cluster}/" in path and _is_event(path))
+        return Counter(path for path in found if f"/{cluster}/" in path)
+
+    def event_reads(self, ref: str) -> Counter[str]:
+        """How often each event file of a session was read."""
+        return Counter({path: count for path, count in self.reads(ref).items() if _is_event(path)})
 
     def events_of(self, ref: str) -> list[str]:
         """Keys of all that was read of a session's event files so far."""

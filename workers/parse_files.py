@@ -73,7 +73,8 @@ def _contents(storage: Storage, files: Iterable[ObjectInfo]) -> Iterator[tuple[O
     large: list[ObjectInfo] = []
     for file in files:
         (small if file.size <= _READ_AHEAD else large).append(file)
-    for file, data in storage.read_many(small):
+    yield from ((file, (b"",)) for file in small if not file.size)
+    for file, data in storage.read_many([file for file in small if file.size]):
         yield file, (data,) if isinstance(data, bytes) else _raising(data)
     for file in large:
         yield file, storage.stream(file.key)

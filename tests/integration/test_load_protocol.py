@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -71,6 +72,17 @@ def test_the_rich_session_has_the_attempts_of_the_live_answer(running: Running, 
         result = api.tasks(ref).json()["data"]["result"]
         assert (result["total"], result["num_filtered"], len(result["result"])) == (329, 329, 329)
         assert result["partial_failure_warning"] == ""
+
+
+def test_nothing_that_the_listing_says_is_empty_is_asked_for(running: Running, bucket: GatedBucket, recorded: Path, cluster: str) -> None:
+    ref = bucket.add(cluster, RICH)
+    running.api.load(ref)
+    (session,) = recorded.glob(f"bucket/cluster-history/*/*/*/session_*{RICH}*")
+    empty = {path.relative_to(session).as_posix() for path in session.glob("*/logs/events/*") if not path.stat().st_size}
+    assert len(empty) > 100
+    asked = {path.partition(f"/{session.name}/")[2] for path in bucket.reads(ref)}
+    assert any("/logs/events/" in path for path in asked)
+    assert not asked & empty
 
 
 def test_a_hundred_callers_over_two_processes_start_one_load(running: Running, bucket: GatedBucket, cluster: str) -> None:

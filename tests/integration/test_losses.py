@@ -103,12 +103,12 @@ def test_an_unreadable_file_is_a_loss_by_name(running: Running, bucket: GatedBuc
 
 def test_lost_log_events_never_block_a_load(running: Running, bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, SMALL)
-    with bucket.failing("500", f"{cluster}/{ref.split('/')[3]}/fetched_endpoints"), bucket.failing("500", "/logs/events/event_GCS"):
+    with bucket.failing("500", f"{cluster}/{ref.split('/')[3]}/fetched_endpoints"), bucket.failing("500", "/logs/events/event_JOBS"):
         record = running.api.load(ref)
     assert record["progress"]["files_read"] == record["progress"]["files_total"]
     assert record["complete"] is False
-    assert all("fetched_endpoints" in loss["file"] or "event_GCS" in loss["file"] for loss in record["losses"])
-    assert any("event_GCS" in loss["file"] for loss in record["losses"])
+    assert all("fetched_endpoints" in loss["file"] or "event_JOBS" in loss["file"] for loss in record["losses"])
+    assert any("event_JOBS" in loss["file"] for loss in record["losses"])
 
 
 def test_a_bucket_that_cannot_be_listed_is_503_and_nothing_is_claimed(running: Running, bucket: GatedBucket, cluster: str) -> None:
