@@ -42,18 +42,19 @@ async def read_status(redis: Redis, keys: SessionKeys, session: Session, lease: 
     """`lease` in seconds: a load that nobody worked on for so long is asleep. Raises StoreUnavailable."""
     with redis_errors():
         async with redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(keys.status)
+            # In this order: a load that is published in between is seen as loaded.
             pipe.hgetall(keys.load)
             pipe.get(keys.claim)
             pipe.get(keys.loaded)
             pipe.pttl(keys.loaded)
             pipe.eval(_TIME, 1, keys.claim)
-            raw_ended, raw_load, claim, loaded, ttl, clock = await pipe.execute()
+            pipe.hgetall(keys.status)
+            raw_load, claim, loaded, ttl, clock, raw_ended = await pipe.execute()
         ended, load = _texts(raw_ended), _texts(raw_load)
         now = int(clock[0]) * 1000 + int(clock[1]) // 1000
         running = claim is not None and load.get("generation") == claim.decode()
         if loaded:
-            state, snapshot, told = "loaded", loaded.decode(), ended
+            state, snapshot, told = "loaded", ended.get("id", "") if ended.get("state") == "loaded" else "", ended
         elif running:
             state, snapshot, told = "loading" if load["attempt"] != "0" else "queued", f"{load['generation']}.{load['attempt']}", load
         else:
@@ -63,6 +64,7 @@ async def read_status(redis: Redis, keys: SessionKeys, session: Session, lease: 
             pipe.exists(keys.snapshot(snapshot))
             progress, there = await pipe.execute()
     asleep = running and (int(load.get("beat", 0)) + lease * 1000 <= now or int(load.get("wake", now + 1)) <= now)
+    # What Redis has evicted of it is seen by the next visit, which loads it anew.
     if state == "loaded" and not (there and progress):
         return LoadStatus(absent(session, "loading" if running else "absent"), asleep)
     if state == "absent":

@@ -84,15 +84,16 @@ def test_losses_that_redis_lost_are_not_taken_for_none(any_redis: RedisServer) -
     assert not store.loaded()
 
 
-def test_a_snapshot_whose_losses_redis_lost_is_loaded_anew(any_redis: RedisServer) -> None:
+@pytest.mark.parametrize("part", ["progress", "status"])
+def test_a_snapshot_that_redis_lost_a_part_of_is_loaded_anew(any_redis: RedisServer, part: str) -> None:
     store = Store(any_redis)
     run = store.begun(store.visit().enqueue)
     run.put({"meta": b"x"})
     run.progress(files_total=1, files_read=1)
     run.publish()
     assert store.record()["complete"] is True
-    store.redis.delete(store.keys().progress(run.snapshot))
-    assert store.record()["complete"] is None
+    store.redis.delete(store.keys().progress(run.snapshot) if part == "progress" else store.keys().status)
+    assert (store.record()["complete"], store.record()["partial"]) == (None, False)
     visit = store.visit()
     assert (visit.outcome, bool(visit.enqueue)) == ("claimed", True)
 
