@@ -98,7 +98,9 @@ class Server:
             "RAY_HISTORY_ENGINE": engine,
         }
         part = self._parts[name] = Processes()
-        part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin, env=environment)
+        # Children read our environment, as those of `up` do.
+        os.environ.update(environment)
+        part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin)
         return part
 
     def _end(self, name: str) -> None:
