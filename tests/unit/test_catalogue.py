@@ -313,7 +313,9 @@ def test_names_are_read_in_the_zone_of_their_heads() -> None:
     assert catalogue.resolve(SessionRef.parse("ns/raycluster/c")).session == NEW
 
 
-@pytest.mark.parametrize("answer", [b"", b"[]", b'{"offset": null}', b'{"offset": "9 hours"}', b"500 Internal Server Error"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"[]", b'{"offset": null}', b'{"offset": "9 hours"}', b"500 Internal Server Error", b"[" * 100_000]
+)
 def test_a_zone_that_cannot_be_read_is_utc(answer: bytes) -> None:
     bucket = Bucket(f"raycluster/ns_c/{OLD}")
     bucket.files = zone_of(OLD, answer)
