@@ -92,7 +92,7 @@ def log_end(store: ObjectStore, size: int, rounds: int) -> dict[str, Any]:
     length = storage.size(KEY)
     assert length >= size
     counting = Counting(storage)
-    lines = _last_lines(counting, length)  # type: ignore[arg-type]
+    lines = _last_lines(counting, length)
     assert lines.count(b"\n") == 1000
     both: dict[str, list[float]] = {"get": [], "lines": []}
     for _ in range(rounds):
