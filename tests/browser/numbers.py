@@ -36,7 +36,7 @@ _MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 # Questions of every page that say nothing of the session: recorded as failures, or not at all.
 _BESIDE = re.compile(r"(grafana|prometheus)_health|platform_events|ray_history|authentication_mode|profiling_enabled|redaction|usage_stats")
 _GAUGE = "sampled from a running host or process, never stored"
-_CLOCK = "live's clock and that of the events are some ms apart"
+_CLOCK = "live's clock and that of the events are some ms apart, and shown times are cut to seconds"
 _CLOCKS_MS = 20
 # What may differ: (pages, pattern of the word, why).
 EXCUSED = (

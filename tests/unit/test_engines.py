@@ -30,7 +30,7 @@ def native() -> Engine:
     try:
         return engine_for("native")
     except NoSuchEngine:
-        pytest.skip("the core is not built: `make core` needs cargo")
+        pytest.skip("the core is not built: `make setup` does where there is cargo")
 
 
 def _made(engine: Engine, chunks: Iterable[bytes], ranges: int, ends: TaskEnds) -> Iterator[Any]:
