@@ -36,7 +36,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     options = {
         "master": ["--requirepass", SECRET, "--databases", "4"],
         "replica": ["--replicaof", "127.0.0.1", str(found["master"]), "--masterauth", SECRET],
-        "node": ["--cluster-enabled", "yes"],
+        # By itself its bus would listen on a port 10000 higher, which an outgoing connection may have.
+        "node": ["--cluster-enabled", "yes", "--cluster-port", str(free_port())],
     }
     binary = redis_binaries()["valkey"]
     children = [Child("sentinel", [binary, str(sentinel), "--sentinel"], directory)]
@@ -45,12 +46,17 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
         plain = [binary, "--bind", "127.0.0.1", "--port", str(found[name]), "--save", "", "--dir", str(directory / name)]
         children.append(Child(name, [*plain, *more], directory))
     for port in found.values():
-        wait_until(lambda port=port: socket.socket().connect_ex(("127.0.0.1", port)) == 0, f"the server at {port}")
+        wait_until(lambda port=port: _listens(port), f"the server at {port}")
     with socket.create_server(("127.0.0.1", 0)) as other:
         threading.Thread(target=_web_server, args=(other,), daemon=True).start()
         yield found | {"web": other.getsockname()[1], "closed": free_port()}
     for child in children:
         child.kill()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _web_server(listener: socket.socket) -> None:
