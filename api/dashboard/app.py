@@ -43,6 +43,8 @@ _VERSION = "/api/version"
 _PARTS = ("namespace", "kind", "name", "session")
 # A dashboard asks for one session again and again.
 _reference = lru_cache(maxsize=1024)(SessionRef.of)
+# In a request's scope: the outer app's handlers of errors. A route would use them itself, and a snapshot that is gone be the end of it.
+_ERROR_HANDLERS = "starlette.exception_handlers"
 # No route of the Ray dashboard begins so: a path that is none of our own either is a mistake, not a question about a session.
 _OURS = ("clusters", "sessions", "enter_cluster")
 
@@ -101,7 +103,8 @@ class Dashboard:
             if not entered.generation:
                 return await self._still_loading(entered)(scope, receive, send)
             if scope["method"] not in _READ_METHODS:
-                return await self._routes({**scope, DASHBOARD: self._scope(entered, is_browser(scope["headers"]))}, receive, sending)
+                made_for = self._scope(entered, is_browser(scope["headers"]))
+                return await self._routes({**scope, DASHBOARD: made_for, _ERROR_HANDLERS: ({}, {})}, receive, sending)
             await sessions.note_use(entered)
             try:
                 return await self._answer(entered, request, sending)
@@ -174,7 +177,7 @@ class Dashboard:
         scope = request.scope
         capture = Capture(send, tag, encoding, head=scope["method"] == "HEAD")
         try:
-            await self._routes({**scope, DASHBOARD: within, answers.PIECES: True}, request.receive, capture)
+            await self._routes({**scope, DASHBOARD: within, answers.PIECES: True, _ERROR_HANDLERS: ({}, {})}, request.receive, capture)
         except HistoryError as exc:
             if capture.streaming:
                 if isinstance(exc, SnapshotDamaged):

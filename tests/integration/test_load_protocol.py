@@ -200,6 +200,36 @@ def test_loading_anew_never_shows_half_a_snapshot(running: Running, bucket: Gate
     assert set(seen) == {(200, 329)}
 
 
+def test_a_read_of_what_another_process_has_just_dropped_loads_it_anew(running: Running, bucket: GatedBucket, cluster: str) -> None:
+    here, elsewhere = running.apis
+    ref = bucket.add(cluster, SMALL)
+    here.load(ref)
+    # A process takes a generation for current for a second.
+    assert here.get(f"/enter_cluster/{ref}").status_code == 200
+    assert elsewhere.client.delete(f"/sessions/{ref}").status_code == 204
+    read = here.get(f"/sessions/{ref}/dashboard/api/v0/nodes", params={"detail": "1"})
+    assert read.status_code == 200, read.text
+    assert read.json()["data"]["result"]["total"] == 3
+
+
+def test_a_hole_is_loaded_anew_by_the_read_that_finds_it_and_a_second_one_is_a_failure(
+    running: Running, bucket: GatedBucket, cluster: str
+) -> None:
+    ref = bucket.add(cluster, SMALL)
+    running.api.load(ref)
+    # The second one is found by a process that keeps no blocks of it.
+    for api, status in zip(running.apis, (200, 503), strict=True):
+        with running.whole.redis.client(running.whole.database) as client:
+            (snapshot,) = client.scan_iter(f"*/{cluster}/*:g:*")
+            blocks = [field for field in client.hkeys(snapshot) if field.startswith(b"t:tasks:") and b":d:" in field]
+            assert client.hdel(snapshot, *blocks) > 0
+        read = api.tasks(ref)
+        assert read.status_code == status, read.text
+    assert read.json()["code"] == "load_failed"
+    assert read.json()["cause"] == "snapshot_damaged"
+    assert read.json()["result"] is False, "what Ray's State API clients read"
+
+
 def test_eviction_stops_a_running_load(running: Running, bucket: GatedBucket, cluster: str) -> None:
     ref = bucket.add(cluster, SMALL)
     api = running.api

@@ -38,7 +38,8 @@ class WarmStart:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.warm_start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
-        self._codes: dict[int, int] = {}
+        # By name: a long soak starts more processes than there are numbers for them.
+        self._codes: dict[str, int] = {}
         self._started: dict[str, int] = {}
         self._changed = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -50,13 +51,13 @@ class WarmStart:
         with self._changed:
             self._process.stdin.write(json.dumps(order) + "\n")
             assert self._changed.wait_for(lambda: name in self._started, _START), f"{name} was not started"
-        return WarmProcess(self, self._started[name])
+        return WarmProcess(self, name, self._started[name])
 
-    def code(self, pid: int, timeout: float) -> int | None:
+    def code(self, name: str, timeout: float) -> int | None:
         """How a process ended; None while it runs."""
         with self._changed:
-            self._changed.wait_for(lambda: pid in self._codes, timeout)
-            return self._codes.get(pid)
+            self._changed.wait_for(lambda: name in self._codes, timeout)
+            return self._codes.get(name)
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -68,28 +69,29 @@ class WarmStart:
         for line in self._process.stdout:
             told = json.loads(line)
             with self._changed:
-                if "name" in told:
+                if "pid" in told:
                     self._started[told["name"]] = told["pid"]
                 else:
-                    self._codes[told["pid"]] = told["code"]
+                    self._codes[told["name"]] = told["code"]
                 self._changed.notify_all()
 
 
 class WarmProcess:
     """What of `subprocess.Popen` is used."""
 
-    def __init__(self, start: WarmStart, pid: int) -> None:
+    def __init__(self, start: WarmStart, name: str, pid: int) -> None:
         self._start = start
+        self._name = name
         self.pid = pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = self._start.code(self.pid, 0)
+            self.returncode = self._start.code(self._name, 0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        self.returncode = self._start.code(self.pid, 60.0 if timeout is None else timeout)
+        self.returncode = self._start.code(self._name, 60.0 if timeout is None else timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired("ray-history", timeout or 60.0)
         return self.returncode
@@ -109,7 +111,7 @@ class WarmProcess:
 def _serve() -> None:
     for name in _MODULES.split():
         importlib.import_module(name)
-    buffer, running = b"", set[int]()
+    buffer, running = b"", dict[int, str]()
     while True:
         ready, _, _ = select.select([0], [], [], _LOOK_EVERY)
         if ready:
@@ -121,12 +123,11 @@ def _serve() -> None:
                 order = json.loads(line)
                 if not (pid := os.fork()):
                     _become(order)
-                running.add(pid)
+                running[pid] = order["name"]
                 _tell({"name": order["name"], "pid": pid})
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                running.discard(ended[0])
-                _tell({"pid": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
+                _tell({"name": running.pop(ended[0]), "code": os.waitstatus_to_exitcode(ended[1])})
     for pid in running:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
