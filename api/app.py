@@ -13,12 +13,14 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Mount
 
 from api import figures, health
+from api.browser_guard import BrowserGuard
 from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard
 from api.dashboard.logs import routes as logs
 from api.dashboard.routing import DashboardRoutes
 from api.draining import Draining
 from api.errors import add_error_handlers
+from api.host_names import HostNames
 from api.live.service import LiveSessions
 from api.pages import Frontend
 from api.pages import router as pages
@@ -103,5 +105,7 @@ def create_app_with(settings: Settings) -> FastAPI:
     add_error_handlers(app)
     ours = [route for router in (health.router, figures.router, sessions.router, pages) for route in router.routes]
     names = RouteNames(ours, routes.routes)
+    # The last one is outermost.
+    app.add_middleware(BrowserGuard, names=HostNames.of(settings.api))
     app.add_middleware(RequestLog, names=names, draining=draining)
     return app

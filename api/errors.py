@@ -86,7 +86,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def defect(_: Request, exc: Exception) -> Response:
         log.error("defect", exc_info=exc)
-        return problem(500, "internal_error", "an error of this server, recorded in its log")
+        answer = problem(500, "internal_error", "an error of this server, recorded in its log")
+        # Sent from outside of every middleware.
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        return answer
 
     app.add_exception_handler(errors.HistoryError, history)
     app.add_exception_handler(HTTPException, http)

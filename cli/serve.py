@@ -39,13 +39,15 @@ def api(
     if shutdown_grace is not None:
         # Read by every process of this command.
         os.environ["RAY_HISTORY_SHUTDOWN_GRACE"] = str(max(1.0, shutdown_grace))
+    if host:
+        os.environ["RAY_HISTORY_HOST"] = host
     settings = Settings.from_environment()
     check_redis(settings.redis)
     check_broker(settings.redis)
     if processes > 1:
         metrics_files.share_between_processes()
     try:
-        _serve(settings, host or settings.api.host, settings.api.port if port is None else port, processes)
+        _serve(settings, settings.api.host, settings.api.port if port is None else port, processes)
     finally:
         if processes > 1:
             metrics_files.forget_all()

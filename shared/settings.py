@@ -116,6 +116,11 @@ class ApiSettings(_Concern):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    host_names: str = Field(
+        "",
+        description="Names by which clients reach the server, separated by commas (`*.example.com`: all below it; `*`: any). Addresses and "
+        "localhost are always accepted. Empty: only those when it listens on loopback, else any.",
+    )
     drain: float = Field(
         0.0, ge=0, description="Seconds that an API process goes on to answer after SIGTERM, with /readz 503, before it closes its port."
     )
@@ -137,6 +142,10 @@ class ApiSettings(_Concern):
         description="Grafana that still has the metrics of ended clusters, as browsers reach it; its panels show the session's time.",
     )
     cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.host_names.split(",") if name.strip())
 
 
 class WorkerSettings(_Concern):

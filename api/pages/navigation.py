@@ -14,6 +14,7 @@ from api.dashboard.scope import passed_on_by_ray
 from shared.errors import HistoryError, InvalidReference, SessionNotFound
 from shared.sessions import SessionRef
 
+_OWN_PATHS = ("/sessions", "/clusters", "/enter_cluster", "/entered_cluster", "/select_cluster", "/jobs", "/pages/", "/docs")
 _SAFE = "/:?#[]@!$&'()*+,;=%-._~"
 _GO_ON = """<!doctype html>
 <html lang="en">
@@ -68,6 +69,11 @@ def send_on(request: Request, address: str, status: int = 303) -> Response:
     root = "../" * (request.scope["path"].count("/") - 1)
     page = _GO_ON.format(address=html.escape(quote(address, safe=_SAFE)), root=root)
     return Response(page, 200, {**headers, "Content-Security-Policy": _GO_ON_POLICY}, "text/html")
+
+
+def dashboard_path(ref: SessionRef, path: str) -> str:
+    """A page of the dashboard at the root, by the path of its session; our own pages are where they are."""
+    return path if path.startswith(_OWN_PATHS) else f"/sessions/{ref}/dashboard{path}"
 
 
 def same_site(path: str) -> str:

@@ -12,8 +12,9 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
+from api.browser_guard import is_cross_site
 from api.errors import problem
-from api.pages.navigation import is_navigation, same_site, send_on
+from api.pages.navigation import dashboard_path, is_navigation, same_site, send_on
 from api.sessions import listing
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
@@ -129,6 +130,9 @@ async def enter_cluster(
     entered = await service.enter_loaded(ref, patience or holds)
     found = SessionRef(namespace, ref.kind, name, LIVE) if entered.cluster else _real_name(ref, entered)
     if entered.cluster or entered.generation:
+        if target and is_cross_site(request.scope["headers"]):
+            # A link from elsewhere gets no cookies: the same page by the session's own path needs none.
+            target = dashboard_path(found, target)
         return _with_cookies(request, found, send_on(request, target, 302) if target else _entered(found, "success"))
     if target and is_navigation(request):
         # The loading page comes back here, for fresh cookies.
@@ -159,6 +163,9 @@ def _entered(ref: SessionRef, result: str, code: int = 200, **more: Any) -> Resp
 
 
 def _with_cookies(request: Request, ref: SessionRef, response: Response) -> Response:
+    """Not for a page of another site: it would choose the session that the visitor's other tabs show."""
+    if is_cross_site(request.scope["headers"]):
+        return response
     response.raw_headers.extend(cookie_headers(ref, _settings(request).api.cookie_age))
     return response
 

@@ -52,6 +52,32 @@ def test_entering_redirects_with_the_cookies(running: Running, loaded: str) -> N
     assert _cookies(answer)["session_name"] == loaded.split("/")[3]
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_sites_page_or_link_gets_no_cookies(running: Running, loaded: str, site: str) -> None:
+    """They would change the session that the visitor's other tabs show; the session's own path needs none."""
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    entered = _enter(running.api, loaded, headers=headers)
+    assert (entered.status_code, _cookies(entered)) == (200, {})
+    sent_on = _enter(running.api, f"{loaded}?redirect={quote(OVERVIEW)}", headers=headers)
+    assert (sent_on.status_code, _cookies(sent_on)) == (302, {})
+    assert sent_on.headers["location"] == f"/sessions/{loaded}/dashboard{OVERVIEW}"
+    own_page = _enter(running.api, f"{loaded}?redirect=/select_cluster", headers=headers)
+    assert own_page.headers["location"] == "/select_cluster"
+
+
+def test_an_image_of_another_site_loads_nothing(running: Running, gated: str) -> None:
+    answer = _enter(running.api, gated, headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+    assert running.api.state(gated) == "absent"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_rebound_name_reaches_no_session(running: Running, loaded: str, method: str) -> None:
+    answer = httpx.request(method, f"{running.api.url}/sessions/{loaded}", headers={"host": "evil.example"}, trust_env=False)
+    assert (answer.status_code, answer.json()["code"]) == (421, "unknown_host")
+    assert running.api.state(loaded) == "loaded"
+
+
 def test_a_ray_dashboard_in_front_gets_a_page_that_goes_on(running: Running, loaded: str) -> None:
     """It follows redirects itself, without the cookies."""
     answer = _enter(running.api, f"{loaded}?redirect={quote(OVERVIEW)}", headers=BY_RAY)
