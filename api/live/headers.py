@@ -38,8 +38,32 @@ FORWARDING = (
     b"impersonate-",
     b"sec-websocket-",
 )
-# Ours to say: the server's own date and name, and no cookie of a head may replace one of ours.
-ANSWER_DROPPED = frozenset({b"set-cookie", b"server", b"date"})
+# What a head may say about its answer. Browsers apply other headers to all that lies under our address, other heads and our own pages too:
+# `Set-Cookie`, `Service-Worker-Allowed`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `Access-Control-*`.
+ANSWER_PASSED = frozenset(
+    {
+        b"accept-ranges",
+        b"allow",
+        b"cache-control",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-range",
+        b"content-security-policy",
+        b"content-type",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"location",
+        b"pragma",
+        b"referrer-policy",
+        b"retry-after",
+        b"vary",
+        b"x-content-type-options",
+        b"x-frame-options",
+    }
+)
 
 
 def to_head(headers: Iterable[tuple[bytes, bytes]], credentials: dict[str, str], *, client_token: bool) -> Headers:
@@ -61,8 +85,8 @@ def to_head(headers: Iterable[tuple[bytes, bytes]], credentials: dict[str, str],
 def to_client(headers: Iterable[tuple[bytes, bytes]], *, origin: str, prefix: str) -> Headers:
     """An answer's headers as the client gets them; redirects stay below `prefix`, the dashboard's path here."""
     given = [(name.lower(), value) for name, value in headers]
-    dropped = HOP_BY_HOP | ANSWER_DROPPED | _named_by_connection(given)
-    kept = [(n, _moved(v, origin, prefix) if n == b"location" else v) for n, v in given if n not in dropped]
+    passed = ANSWER_PASSED - _named_by_connection(given)
+    kept = [(n, _moved(v, origin, prefix) if n == b"location" else v) for n, v in given if n in passed]
     if all(n != b"cache-control" for n, _ in kept):
         kept.append((b"cache-control", b"no-store"))
     return kept

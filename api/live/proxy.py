@@ -63,12 +63,19 @@ class LiveProxy:
             return _gateway(
                 502, "head_unreachable", f"the head of RayCluster {cluster.key} cannot be reached ({type(exc).__name__}: {exc})"
             )
+        body: bytes | None = None
         if answer.status_code in (401, 403, 404, 502, 503, 504):
-            explained = await self._explained(answer, cluster)
+            try:
+                body = await self._short_body(answer)
+            except httpx.HTTPError as exc:
+                await answer.aclose()
+                detail = f"the head of RayCluster {cluster.key} broke off its answer ({type(exc).__name__}: {exc})"
+                return _gateway(502, "head_unreachable", detail)
+            explained = await self._explained(answer, body, cluster)
             if explained:
                 return explained
         origin = str(self._heads.url(cluster, "/")).rstrip("/")
-        return ProxiedResponse(answer, to_client(answer.headers.raw, origin=origin, prefix=prefix))
+        return ProxiedResponse(answer, to_client(answer.headers.raw, origin=origin, prefix=prefix), body)
 
     def _refusal(self, request: Request) -> Response | None:
         method = request.method
@@ -127,9 +134,20 @@ class LiveProxy:
             return None  # the refusal is what is known
         return credentials if credentials != used else None
 
-    async def _explained(self, answer: httpx.Response, cluster: LiveCluster) -> Response | None:
+    async def _short_body(self, answer: httpx.Response) -> bytes | None:
+        """What may be the API server's own word, as it came, before any encoding is undone; None: it is not read."""
+        length = int(answer.headers.get("content-length") or 0)
+        if (
+            not self._heads.through_api_server
+            or "json" not in answer.headers.get("content-type", "")
+            or not 0 < length <= _LARGEST_EXPLAINED
+        ):
+            return None
+        return b"".join([chunk async for chunk in answer.aiter_raw()])
+
+    async def _explained(self, answer: httpx.Response, body: bytes | None, cluster: LiveCluster) -> Response | None:
         """A problem body for a refusal of the dashboard, or for what the API server says instead of it; None: pass the answer on."""
-        kubernetes = self._heads.through_api_server and await _kubernetes_status(answer)
+        kubernetes = body and _kubernetes_status(answer, body)
         if kubernetes:
             await answer.aclose()
             detail = f"the API server cannot pass requests on to the head of RayCluster {cluster.key}: {kubernetes}"
@@ -145,14 +163,16 @@ class LiveProxy:
 class ProxiedResponse(StreamingResponse):
     """A head's answer on its way; the connection to the head is given back however this one ends."""
 
-    def __init__(self, answer: httpx.Response, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, answer: httpx.Response, headers: list[tuple[bytes, bytes]], body: bytes | None = None) -> None:
+        """`body`: all of it, where it was read already."""
         self._answer = answer
+        self._body = body
         super().__init__(self._chunks(), answer.status_code)
         self.raw_headers = headers
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        if self._answer.is_stream_consumed:  # read whole, to be explained, and found to be the dashboard's own
-            yield self._answer.content
+        if self._body is not None:
+            yield self._body
             return
         async for chunk in self._answer.aiter_raw():
             yield chunk
@@ -181,13 +201,11 @@ def _gateway(status: int, code: str, detail: str) -> Response:
     return problem(status, code, detail, retry_after=_RETRY_AFTER)
 
 
-async def _kubernetes_status(answer: httpx.Response) -> str | None:
-    """The message of the API server's own `Status` object, if that is what the answer holds."""
-    length = int(answer.headers.get("content-length") or 0)
-    if "json" not in answer.headers.get("content-type", "") or not 0 < length <= _LARGEST_EXPLAINED:
-        return None
+def _kubernetes_status(answer: httpx.Response, body: bytes) -> str | None:
+    """The message of the API server's own `Status` object, if that is what the answer holds. `body`: in the answer's encoding."""
     try:
-        status = msgspec.json.decode(await answer.aread(), type=_KubernetesStatus)
-    except (msgspec.DecodeError, httpx.HTTPError):
+        plain = httpx.Response(answer.status_code, headers=answer.headers, content=body).content
+        status = msgspec.json.decode(plain, type=_KubernetesStatus)
+    except (msgspec.DecodeError, httpx.DecodingError):
         return None
     return status.message or "no reason given" if status.kind == "Status" else None

@@ -71,6 +71,22 @@ def test_cookies_and_hops_of_a_head_stay_behind() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("Service-Worker-Allowed", "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Refresh", "Link", "WWW-Authenticate"),
+        *("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "X-Accel-Redirect", "Report-To", "NEL", "X-Request-Id"),
+    ],
+)
+def test_what_would_hold_for_the_whole_origin_stays_behind(name: str) -> None:
+    assert answered((name, "x"), ("Cache-Control", "no-cache")) == {"cache-control": "no-cache"}
+
+
+def test_what_is_about_the_answer_is_passed_on() -> None:
+    about = {"content-encoding": "gzip", "content-length": "5", "etag": '"x"', "content-range": "bytes 0-4/9", "cache-control": "private"}
+    assert answered(*about.items()) == about
+
+
+@pytest.mark.parametrize(
     ("location", "moved"),
     [
         ("/a?b", "/p/a?b"),
