@@ -60,9 +60,17 @@ ANSWER_PASSED = frozenset(
         b"referrer-policy",
         b"retry-after",
         b"vary",
-        b"x-content-type-options",
-        b"x-frame-options",
     }
+)
+# Names of the application's own, which browsers do not know, but for these: reverse proxies act on them, or browsers for the whole server.
+_APPLICATIONS_OWN = b"x-"
+_NOT_ITS_OWN = (
+    b"x-accel-",
+    b"x-sendfile",
+    b"x-lighttpd-",
+    b"x-permitted-cross-domain-policies",
+    b"x-dns-prefetch-control",
+    b"x-request-id",
 )
 
 
@@ -85,11 +93,15 @@ def to_head(headers: Iterable[tuple[bytes, bytes]], credentials: dict[str, str],
 def to_client(headers: Iterable[tuple[bytes, bytes]], *, origin: str, prefix: str) -> Headers:
     """An answer's headers as the client gets them; redirects stay below `prefix`, the dashboard's path here."""
     given = [(name.lower(), value) for name, value in headers]
-    passed = ANSWER_PASSED - _named_by_connection(given)
-    kept = [(n, _moved(v, origin, prefix) if n == b"location" else v) for n, v in given if n in passed]
+    hop = _named_by_connection(given)
+    kept = [(n, _moved(v, origin, prefix) if n == b"location" else v) for n, v in given if _passes(n) and n not in hop]
     if all(n != b"cache-control" for n, _ in kept):
         kept.append((b"cache-control", b"no-store"))
     return kept
+
+
+def _passes(name: bytes) -> bool:
+    return name in ANSWER_PASSED or (name.startswith(_APPLICATIONS_OWN) and not name.startswith(_NOT_ITS_OWN))
 
 
 def _named_by_connection(headers: Headers) -> set[bytes]:

@@ -82,7 +82,14 @@ def test_what_would_hold_for_the_whole_origin_stays_behind(name: str) -> None:
 
 
 def test_what_is_about_the_answer_is_passed_on() -> None:
-    about = {"content-encoding": "gzip", "content-length": "5", "etag": '"x"', "content-range": "bytes 0-4/9", "cache-control": "private"}
+    about = {
+        "content-encoding": "gzip",
+        "content-length": "5",
+        "etag": '"x"',
+        "content-range": "bytes 0-4/9",
+        "cache-control": "private",
+        "x-own": "1",
+    }
     assert answered(*about.items()) == about
 
 
