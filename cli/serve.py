@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from api.http_protocol import http_protocol
 from shared import metrics_files
 from shared.broker import check_broker
 from shared.logs import set_up_logs
@@ -61,7 +62,7 @@ def _serve(settings: Settings, host: str, port: int, processes: int) -> None:
         port=port,
         workers=processes,
         loop="uvloop",
-        http="httptools",
+        http=http_protocol(settings.api),
         # Logs are set up by create_app, requests are logged there with their session; behind a proxy its headers count.
         log_config=None,
         access_log=False,

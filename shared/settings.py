@@ -121,6 +121,11 @@ class ApiSettings(_Concern):
         description="Names by which clients reach the server, separated by commas (`*.example.com`: all below it; `*`: any). Addresses and "
         "localhost are always accepted. Empty: only those when it listens on loopback, else any.",
     )
+    head_bytes: int = Field(65_536, ge=1024, description="Largest request line and headers together, in bytes; more is 431.")
+    head_timeout: Seconds = Field(10.0, description="Time for a request's headers to arrive, in seconds.")
+    idle_connections: int = Field(
+        1000, ge=10, description="Connections without a request per process; of more, the one that waits longest is closed."
+    )
     drain: float = Field(
         0.0, ge=0, description="Seconds that an API process goes on to answer after SIGTERM, with /readz 503, before it closes its port."
     )
