@@ -7,12 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import structlog
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Mount
 
 from api import figures, health
+from api.access import login
+from api.access.limits import CallerLimits
+from api.access.middleware import Access, AuthenticatorHolder
+from api.access.modes import open_authenticator
+from api.access.rules import RouteRules
 from api.browser_guard import BrowserGuard
 from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard
@@ -20,7 +26,7 @@ from api.dashboard.logs import routes as logs
 from api.dashboard.routing import DashboardRoutes
 from api.draining import Draining
 from api.errors import add_error_handlers
-from api.host_names import HostNames
+from api.host_names import HostNames, is_loopback
 from api.live.service import LiveSessions
 from api.pages import Frontend
 from api.pages import router as pages
@@ -39,6 +45,8 @@ from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
 from shared.store.keys import Keyspace
 
+log = structlog.get_logger()
+
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
 # Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
 _TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -56,19 +64,23 @@ def create_app() -> FastAPI:
 def create_app_with(settings: Settings) -> FastAPI:
     """Connections are opened when the app starts, in its own event loop."""
     draining = Draining(settings.api.drain, settings.api.shutdown_grace)
+    _warn_of_openness(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         storage = MeteredStorage(open_storage(settings.storage))
         redis = open_async_redis(settings.redis)
-        queue = LoadQueue(make_celery(settings))
+        queue = LoadQueue(make_celery(settings), settings.load.queue_limit)
+        access.authenticator = open_authenticator(settings)
         live = LiveSessions(*open_live(settings.live, storage), settings.live)
         await live.start()
         app.state.storage, app.state.redis, app.state.keyspace = storage, redis, Keyspace.of(settings)
         app.state.queue = queue
         app.state.cache = BlockCache(settings.api.block_cache)
-        app.state.sessions = Sessions(Catalogue(storage, settings.storage.catalogue_max_age), redis, queue, live, settings, draining)
+        app.state.limits = CallerLimits(settings.api)
+        catalogue = Catalogue(storage, settings.storage.catalogue_max_age)
+        app.state.sessions = Sessions(catalogue, redis, queue, live, settings, draining, app.state.limits)
         # What was imported and set up stays for good: going through it whenever cycles are collected would hold requests up for 60 ms.
         gc.collect()
         gc.freeze()
@@ -76,6 +88,7 @@ def create_app_with(settings: Settings) -> FastAPI:
             with draining.on_sigterm():
                 yield
         finally:
+            await access.authenticator.aclose()
             await live.aclose()
             await redis.aclose()
             queue.close()
@@ -90,7 +103,8 @@ def create_app_with(settings: Settings) -> FastAPI:
         static_url="/docs-files",
         telemetry=_TELEMETRY,
     )
-    app.state.settings, app.state.draining = settings, draining
+    access = AuthenticatorHolder()
+    app.state.settings, app.state.draining, app.state.access = settings, draining, access
     routes = DashboardRoutes(module.routes for module in _DASHBOARD)
     dashboard = Dashboard(routes, app.state, settings.api)
     # First, as most requests are for it: routes are tried in order.
@@ -100,12 +114,22 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(figures.router)
     app.include_router(sessions.router)
+    app.include_router(login.router)
     app.include_router(pages)
     app.router.default = dashboard
     add_error_handlers(app)
-    ours = [route for router in (health.router, figures.router, sessions.router, pages) for route in router.routes]
+    ours = [route for router in (health.router, figures.router, sessions.router, login.router, pages) for route in router.routes]
     names = RouteNames(ours, routes.routes)
     # The last one is outermost.
+    app.add_middleware(Access, rules=RouteRules([*(route for route in app.routes if hasattr(route, "path")), *ours]), holder=access)
     app.add_middleware(BrowserGuard, names=HostNames.of(settings.api))
     app.add_middleware(RequestLog, names=names, draining=draining)
     return app
+
+
+def _warn_of_openness(settings: Settings) -> None:
+    if settings.auth.auth == "none" and not is_loopback(settings.api.host):
+        told = "whoever reaches this server sees every session, and may load, evict and reach live dashboards"
+        log.warning("no login", host=settings.api.host, consequence=told, setting="RAY_HISTORY_AUTH")
+    if HostNames.of(settings.api).any:
+        log.warning("any host name is answered to", consequence="no protection from DNS rebinding", setting="RAY_HISTORY_HOST_NAMES")

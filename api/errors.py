@@ -34,6 +34,11 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.SnapshotDamaged: 503,
     errors.RecordMissing: 503,
     errors.LoadFailed: 503,
+    errors.QueueFull: 503,
+    errors.TooManyStreams: 503,
+    errors.TooManyRequests: 429,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
 }
 _RETRY_AFTER: dict[type[errors.HistoryError], float] = {errors.SnapshotGone: 1}
 _RETRY_AFTER_OUTAGE = 5.0
@@ -61,6 +66,8 @@ def history_problem(exc: errors.HistoryError, problem: Callable[..., Response] =
     status = STATUS.get(type(exc), 500)
     if isinstance(exc, errors.LoadFailed):
         return problem(status, exc.code, str(exc), retry_after=exc.retry_after, cause=exc.cause_code)
+    if isinstance(exc, errors.TooManyRequests):
+        return problem(status, exc.code, str(exc), retry_after=exc.retry_after)
     if status >= 500:
         log.warning("request failed", code=exc.code, error=str(exc))
     return problem(status, exc.code, str(exc), retry_after=_RETRY_AFTER.get(type(exc), _RETRY_AFTER_OUTAGE) if status == 503 else None)

@@ -44,7 +44,7 @@ class LimitedHttp(HttpToolsProtocol):
         # Bytes that the parser took and that no body was made of.
         self._unread = 0
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] - uvicorn's own signature
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait()
         # Load balancers and browsers open connections ahead: one that says nothing may wait as long as one between two requests.

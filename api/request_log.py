@@ -16,6 +16,8 @@ from shared.metrics import REQUEST_SECONDS
 log = structlog.get_logger()
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# Not known who asks, not theirs to ask, another site's page, another server's name, too much.
+_REFUSED = (401, 403, 421, 429)
 _QUIET = ("/livez", "/readz", "/metrics")
 
 
@@ -54,5 +56,7 @@ class RequestLog:
             seconds = time.perf_counter() - began
             # 0: the client left before an answer began.
             REQUEST_SECONDS.labels(scope["method"], self._names.name(scope["path"]), status).observe(seconds)
+            if status in _REFUSED:
+                log.info("audit", did="refused", method=scope["method"], path=scope["path"], status=status)
             write("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
             structlog.contextvars.clear_contextvars()

@@ -11,7 +11,7 @@ from cli.configuration import PREFIX, known_variables
 # What Kubernetes gives every pod for a service that is called like us.
 _OF_A_SERVICE = re.compile(r".*_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)")
 # Read by the commands that ask a server.
-_OTHERS = ("RAY_HISTORY_SERVER",)
+_OTHERS = ("RAY_HISTORY_SERVER", "RAY_HISTORY_TOKEN")
 
 
 def warnings(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import configuration, dashboard, environment, serve, server_sessions
+from cli import configuration, dashboard, environment, serve, server_sessions, tokens
 from cli.collect import collect
 from cli.flower import flower
 from cli.metrics_reference import metrics
@@ -47,6 +47,8 @@ app.command("sessions")(server_sessions.sessions)
 app.command("status")(server_sessions.status)
 app.command("load")(server_sessions.load)
 app.command("evict")(server_sessions.evict)
+app.command("login")(tokens.login)
+app.command("token")(tokens.token)
 app.add_typer(dashboard.app, name="dashboard")
 app.command("config")(configuration.config)
 app.command("metrics")(metrics)

@@ -67,6 +67,8 @@ def _serve(settings: Settings, host: str, port: int, processes: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Whom a proxy names counts only if the request comes from that proxy: its own address must not be replaced by what it forwards.
+        proxy_headers=settings.auth.auth != "proxy",
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(settings.api.shutdown_grace)),
     )

@@ -8,16 +8,20 @@ from typing import Any, Self
 import httpx
 
 from cli.errors import Failed
+from cli.token_store import token_for
 
 
 class Server:
     """One server by its address. Every method raises Failed with what the server said, or that it does not answer."""
 
-    def __init__(self, address: str, timeout: float = 60.0) -> None:
+    def __init__(self, address: str, timeout: float = 60.0, *, token: str = "") -> None:
+        """`token`: other than that of RAY_HISTORY_TOKEN or of `ray-history login`."""
         if not address.startswith(("http://", "https://")):
             raise Failed(f"{address!r} is no address of a server: expected http://host:port")
         self._address = address.rstrip("/")
-        self._client = httpx.Client(timeout=timeout, headers={"User-Agent": "ray-history"})
+        token = token or token_for(self._address)
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(timeout=timeout, headers={"User-Agent": "ray-history", **bearer})
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +59,8 @@ class Server:
             raise Failed(f"{self._address} did not answer {method} {path}: {exc or type(exc).__name__}") from exc
         if response.is_success:
             return response
-        raise Failed(_problem(response))
+        hint = " (RAY_HISTORY_TOKEN, or `ray-history login`)" if response.status_code == httpx.codes.UNAUTHORIZED else ""
+        raise Failed(_problem(response) + hint)
 
 
 def _problem(response: httpx.Response) -> str:

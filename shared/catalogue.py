@@ -82,7 +82,7 @@ class Catalogue:
         if session is None and ref.session != LIVE:
             session = self._fresh(asked - self._absence_age()).by_ref.get(ref) or self._without_marker(ref)
         if session is None:
-            raise SessionNotFound(f"no stored session {ref}")
+            raise SessionNotFound(f"there is no session {ref}")
         return session
 
     def _without_marker(self, ref: SessionRef) -> Session | None:

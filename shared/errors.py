@@ -115,6 +115,43 @@ class NoRoom(HistoryError):
     retryable = True
 
 
+class QueueFull(HistoryError):
+    """More loads wait than are to wait: another one is not started."""
+
+    code = "queue_full"
+    retryable = True
+
+
+class TooManyRequests(HistoryError):
+    """This caller asked for more than one caller may in a time."""
+
+    code = "too_many_requests"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyStreams(HistoryError):
+    """This process serves as many streams as it may."""
+
+    code = "too_many_streams"
+    retryable = True
+
+
+class Unauthenticated(HistoryError):
+    """It is not known who asks."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(HistoryError):
+    """The caller may see what they ask about, and may not do that to it."""
+
+    code = "forbidden"
+
+
 class LoadFailed(HistoryError):
     """The session's last load failed and may not be tried again yet."""
 

@@ -11,7 +11,7 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from shared.broker import broker_of
-from shared.errors import StoreUnavailable
+from shared.errors import QueueFull, StoreUnavailable
 from shared.sessions import Session
 from shared.settings import Settings
 from shared.store.keys import Keyspace
@@ -73,13 +73,17 @@ class QueueDepth:
 
 
 class LoadQueue:
-    """Sends messages. Each blocks for one round trip, and raises StoreUnavailable. What is said twice does no harm."""
+    """Sends messages. Each blocks for a round trip or two, and raises StoreUnavailable. What is said twice does no harm."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, limit: int = 0) -> None:
+        """`limit`: with so many messages waiting no load is sent; 0: always."""
         self._app = app
+        self._limit = limit
 
     def send_load(self, session: Session, generation: str) -> None:
-        """The session wants loading, under this claim."""
+        """The session wants loading, under this claim. Raises QueueFull, too."""
+        if self._limit and (waiting := self.depth().waiting) >= self._limit:
+            raise QueueFull(f"{waiting} messages wait in the queue (RAY_HISTORY_QUEUE_LIMIT): no further load is started")
         self._send(LOAD_SESSION, session, task_id=f"{session.key}@{generation}", generation=generation)
 
     def send_check(self, session: Session, snapshot: str) -> None:

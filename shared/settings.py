@@ -85,6 +85,7 @@ class LoadSettings(_Concern):
 
     lease: Seconds = Field(20.0, description="A running load's claim lasts this long without renewal, in seconds.")
     lease_renewal: Seconds = Field(5.0, description="How often a running load renews its claim, in seconds.")
+    queue_limit: int = Field(10_000, ge=0, description="Messages that may wait in the queue; with more no load is started. 0: any number.")
     queue_lease: Seconds = Field(120.0, description="A claim that nobody visits or works on lasts this long, in seconds.")
     freshness: float = Field(
         60.0, ge=0, description="A visit looks this often at most whether the bucket holds more of a loaded session, in seconds; 0: never."
@@ -146,11 +147,37 @@ class ApiSettings(_Concern):
         pattern=r"^(https?://[^\s;,'\"]+)?$",
         description="Grafana that still has the metrics of ended clusters, as browsers reach it; its panels show the session's time.",
     )
+    cookie_sessions: bool = Field(
+        True, description="Routes at the root answer for the session of the cookies; false: sessions have their own paths only."
+    )
+    loads_per_minute: int = Field(600, ge=0, description="Cold loads that one caller may start per minute; 0: any number.")
+    lists_per_minute: int = Field(6000, ge=0, description="Listings of sessions that one caller may ask for per minute; 0: any number.")
+    event_streams: int = Field(200, ge=1, description="Streams of load events that one process serves at the same time.")
     cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in self.host_names.split(",") if name.strip())
+
+
+class AuthSettings(_Concern):
+    """Who may see and do what (docs/authentication.md)."""
+
+    auth: Literal["none", "token", "proxy", "kubernetes"] = Field(
+        "none",
+        description="How callers are known: none (everybody may do everything), token (bearer tokens of RAY_HISTORY_AUTH_FILE), proxy (an "
+        "authenticating proxy names the user), kubernetes (bearer tokens and RBAC of the cluster).",
+    )
+    auth_file: str = Field("", description="File with tokens, users, groups and their rights (TOML); read again when it changes.")
+    auth_proxies: str = Field("", description="Addresses or networks of the proxies that are believed, separated by commas.")
+    auth_user_header: str = Field("X-Forwarded-User", pattern=r"^[A-Za-z0-9-]+$", description="Header in which they name the user.")
+    auth_groups_header: str = Field(
+        "X-Forwarded-Groups", pattern=r"^[A-Za-z0-9-]+$", description="Header in which they name the user's groups, separated by commas."
+    )
+    auth_age: Seconds = Field(
+        60.0, description="How long an answer of Kubernetes about a caller is kept, in seconds: so long a revoked one may go on."
+    )
+    login_age: int = Field(43_200, ge=60, description="Lifetime of the cookie of a login, in seconds.")
 
 
 class WorkerSettings(_Concern):
@@ -265,6 +292,7 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     flower: FlowerSettings = field(default_factory=FlowerSettings)
     collect: CollectSettings = field(default_factory=CollectSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -280,6 +308,7 @@ class Settings:
                 WorkerSettings(),
                 FlowerSettings(),
                 CollectSettings(**kuberay_collector(os.environ)),
+                AuthSettings(),
             )
         except ValidationError as exc:
             first = exc.errors()[0]

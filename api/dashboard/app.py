@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api import compression
+from api.audit import audit_live, require
 from api.dashboard import answers
 from api.dashboard.capture import Answer, Capture, Headers, tagged
 from api.dashboard.routing import DASHBOARD, DashboardRoutes
@@ -25,7 +26,7 @@ from api.dashboard.version_check import go_on, is_version_check
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
-from shared.errors import HistoryError, InvalidReference, LoadFailed, SessionNotFound, SnapshotDamaged, SnapshotGone
+from shared.errors import HistoryError, InvalidReference, LoadFailed, NoSessionChosen, SessionNotFound, SnapshotDamaged, SnapshotGone
 from shared.sessions import LIVE, SessionRef
 from shared.settings import ApiSettings
 from shared.snapshots.cache import BlockCache
@@ -75,7 +76,7 @@ class Dashboard:
             if ".." in names:
                 raise InvalidReference("a path may not climb")
             return await problem(404, "not_found", f"there is no {scope['path']}")(scope, receive, send)
-        ref = _reference(*(parts[part] for part in _PARTS)) if by_path else reference_of(request.cookies)
+        ref = _reference(*(parts[part] for part in _PARTS)) if by_path else self._chosen(request)
         if not by_path and ref.session != LIVE and not self._routes.may_know(scope["path"]):
             # Files of a frontend that is served elsewhere, say by a dashboard that proxies to us: not worth a load.
             return await answers.not_found()(scope, receive, send)
@@ -92,6 +93,8 @@ class Dashboard:
                     raise
                 return await _ended(scope)(scope, receive, send)
             if entered.cluster is not None:
+                await require(ref, "live")
+                audit_live(entered.cluster.key, scope["method"])
                 # The proxy wants the path as it was sent, not below a mount.
                 outer = {**scope, "root_path": scope.get("app_root_path", "")}
                 response = await sessions.live.respond(Request(outer, receive), entered.cluster)
@@ -116,6 +119,12 @@ class Dashboard:
                 if last:
                     raise
         return None
+
+    def _chosen(self, request: Request) -> SessionRef:
+        """The session of the cookies. Raises NoSessionChosen and InvalidReference."""
+        if not self._settings.cookie_sessions:
+            raise NoSessionChosen("sessions have their own paths here: /sessions/{namespace}/{kind}/{name}/{session}/dashboard/")
+        return reference_of(request.cookies)
 
     def _scope(self, entered: Entered, browser: bool) -> DashboardScope:
         assert entered.session is not None  # noqa: S101 - a generation is a stored session's

@@ -98,5 +98,5 @@ def _packed(headers: Headers, encoding: str) -> Headers:
 def tagged(headers: Headers, tag: bytes) -> Headers:
     """With what caches must know of an answer that may be asked for again."""
     known = {name for name, _ in headers}
-    added = {b"etag": tag, b"cache-control": b"private, no-cache", b"vary": b"Accept-Encoding, Cookie, User-Agent"}
+    added = {b"etag": tag, b"cache-control": b"private, no-cache", b"vary": b"Accept-Encoding, Authorization, Cookie, User-Agent"}
     return headers + [(name, value) for name, value in added.items() if name not in known]

@@ -11,15 +11,20 @@ import anyio
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
 
+from api.access.caller import may, visible_namespaces
+from api.access.limits import CallerLimits
+from api.audit import audit
 from api.browser_guard import is_cross_site
 from api.errors import problem
 from api.pages.navigation import dashboard_path, is_navigation, same_site, send_on
 from api.sessions import listing
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
-from shared.errors import HistoryError, InvalidReference
-from shared.sessions import KINDS, LATEST, LIVE, SessionRef
+from shared.errors import HistoryError, InvalidReference, SessionNotFound
+from shared.live.port import LiveCluster
+from shared.sessions import KINDS, LATEST, LIVE, Session, SessionRef
 from shared.settings import Settings
 from shared.store.client import AsyncRedis
 from shared.store.keys import Keyspace
@@ -57,10 +62,8 @@ def _settings(request: Request) -> Settings:
 @_get("/clusters", "/clusters/")
 async def clusters(request: Request) -> Response:
     service = _sessions(request)
-    live = await service.live.listing()
-    stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
-    running = set((await service.live.running(live)).values()) if live else set()
-    rows = listing.cluster_rows(live, [session for session in stored if session.session not in running])
+    live, stored = await _visible(request)
+    rows = listing.cluster_rows(live, stored)
     return _json(rows, headers=_listed(service))
 
 
@@ -77,10 +80,7 @@ async def sessions(
     kind, state = kind.lower(), state.lower()
     listing.check_filters(kind, state)
     service = _sessions(request)
-    live = await service.live.listing()
-    stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
-    running = set((await service.live.running(live)).values()) if live else set()
-    stored = [session for session in stored if session.session not in running]
+    live, stored = await _visible(request)
     rows = [listing.live_row(cluster) for cluster in live] + [listing.session_row(session) for session in stored]
     by_ref = {str(session.ref): session.key for session in stored}
     rows = sorted((row for row in rows if listing.wanted(row, q, namespace, kind)), key=listing.order, reverse=True)
@@ -96,6 +96,18 @@ async def sessions(
         await _fill_states(request, page, by_ref)
     following = listing.make_cursor(page[-1]) if len(rows) > len(page) else None
     return _json({"sessions": page, "next": following, "total": total}, headers=_listed(service))
+
+
+async def _visible(request: Request) -> tuple[list[LiveCluster], list[Session]]:
+    """The live clusters, and the stored sessions that none of them runs, of the namespaces that the caller may see."""
+    cast("CallerLimits", request.app.state.limits).note_listing()
+    service = _sessions(request)
+    live = await service.live.listing()
+    stored = await anyio.to_thread.run_sync(service.catalogue.sessions)
+    seen = await visible_namespaces([*{cluster.namespace for cluster in live}, *{session.namespace for session in stored}])
+    live = [cluster for cluster in live if cluster.namespace in seen]
+    running = set((await service.live.running(live)).values()) if live else set()
+    return live, [session for session in stored if session.namespace in seen and session.session not in running]
 
 
 def _listed(service: Sessions) -> dict[str, str]:
@@ -129,9 +141,10 @@ async def enter_cluster(
     holds = _settings(request).api.enter_wait if patience is None else 0.0
     entered = await service.enter_loaded(ref, patience or holds)
     found = SessionRef(namespace, ref.kind, name, LIVE) if entered.cluster else _real_name(ref, entered)
+    audit("entered", found)
     if entered.cluster or entered.generation:
-        if target and is_cross_site(request.scope["headers"]):
-            # A link from elsewhere gets no cookies: the same page by the session's own path needs none.
+        if target and not _takes_cookies(request):
+            # The same page by the session's own path needs none.
             target = dashboard_path(found, target)
         return _with_cookies(request, found, send_on(request, target, 302) if target else _entered(found, "success"))
     if target and is_navigation(request):
@@ -148,6 +161,8 @@ async def enter_cluster(
 async def entered_cluster(request: Request) -> Response:
     """Which session the cookies name: what the sessions page opens when it is asked for a page of the dashboard (`/#/jobs`)."""
     ref = reference_of(request.cookies)
+    if not await may(ref.namespace, "see"):
+        raise SessionNotFound(f"there is no session {ref}")
     return _json({"ref": str(ref), "namespace": ref.namespace, "kind": ref.kind, "name": ref.name, "session": ref.session})
 
 
@@ -163,11 +178,14 @@ def _entered(ref: SessionRef, result: str, code: int = 200, **more: Any) -> Resp
 
 
 def _with_cookies(request: Request, ref: SessionRef, response: Response) -> Response:
-    """Not for a page of another site: it would choose the session that the visitor's other tabs show."""
-    if is_cross_site(request.scope["headers"]):
-        return response
-    response.raw_headers.extend(cookie_headers(ref, _settings(request).api.cookie_age))
+    if _takes_cookies(request):
+        response.raw_headers.extend(cookie_headers(ref, _settings(request).api.cookie_age))
     return response
+
+
+def _takes_cookies(request: Request) -> bool:
+    """Not for a page of another site: it would choose the session that the visitor's other tabs show."""
+    return _settings(request).api.cookie_sessions and not is_cross_site(request.scope["headers"])
 
 
 @_get(_SESSION)
@@ -200,6 +218,8 @@ async def load_events(request: Request, namespace: str, kind: str, name: str, se
     ref = SessionRef.of(namespace, kind, name, session)
     service = _sessions(request)
     await service.status(ref)  # what is wrong with the reference is said with a status code
+    limits = cast("CallerLimits", request.app.state.limits)
+    limits.begin_stream()
 
     async def changes() -> AsyncIterator[dict[str, str]]:
         try:
@@ -209,7 +229,21 @@ async def load_events(request: Request, namespace: str, kind: str, name: str, se
             # Too late for a status code. Whoever reads this may connect again.
             yield {"event": "problem", "data": _encode({"code": exc.code, "detail": str(exc)}).decode()}
 
-    return EventSourceResponse(changes(), ping=15, headers={"Cache-Control": "no-store"})
+    return _LoadEvents(changes(), limits)
+
+
+class _LoadEvents(EventSourceResponse):
+    """Counted until it has ended, however it does."""
+
+    def __init__(self, changes: AsyncIterator[dict[str, str]], limits: CallerLimits) -> None:
+        super().__init__(changes, ping=15, headers={"Cache-Control": "no-store"})
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._limits.end_stream()
 
 
 def _record(record: dict[str, Any], status: int = 200, location: str = "") -> Response:

@@ -12,10 +12,13 @@ import anyio
 import structlog
 from cachetools import TTLCache
 
+from api.access.caller import may
+from api.access.limits import CallerLimits
+from api.audit import audit, require
 from api.draining import Draining
 from api.live.service import LiveSessions
 from shared.catalogue import Catalogue
-from shared.errors import LoadFailed, SessionNotFound, StoreUnavailable
+from shared.errors import Forbidden, LoadFailed, QueueFull, SessionNotFound, StoreUnavailable, TooManyRequests
 from shared.live.port import LiveCluster
 from shared.metrics import CLAIMS, EVICTIONS, TAKEOVERS
 from shared.queue import LoadQueue
@@ -47,13 +50,21 @@ class Sessions:
     """One per API process. Raises SessionNotFound, and StorageUnavailable, StoreUnavailable or KubernetesUnavailable for outages."""
 
     def __init__(
-        self, catalogue: Catalogue, redis: AsyncRedis, queue: LoadQueue, live: LiveSessions, settings: Settings, draining: Draining
+        self,
+        catalogue: Catalogue,
+        redis: AsyncRedis,
+        queue: LoadQueue,
+        live: LiveSessions,
+        settings: Settings,
+        draining: Draining,
+        limits: CallerLimits,
     ) -> None:
         self.catalogue = catalogue
         self.live = live
         self._redis = redis
         self._queue = queue
         self._draining = draining
+        self._limits = limits
         self._keyspace = Keyspace.of(settings)
         self._lease = settings.load.lease
         self._visits = Visits(redis, self._keyspace, settings.load)
@@ -64,6 +75,7 @@ class Sessions:
 
         `again`: the same visit has asked before.
         """
+        await self._must_see(ref)
         entered = self._current.get(ref)
         if entered is not None and not force:
             return entered
@@ -135,17 +147,27 @@ class Sessions:
 
     async def evict(self, ref: SessionRef) -> None:
         """Drop a session's snapshot; a running load of it stops."""
+        await self._must_see(ref)
         session = await self._stored(ref)
         if session is None:
-            raise SessionNotFound(f"there is no stored session {ref}")
+            raise SessionNotFound(f"there is no session {ref}")
+        await require(ref, "evict")
         await self._drop(session)
+        audit("evicted", ref)
 
     async def _drop(self, session: Session) -> None:
         await self._visits.drop(session.key)
         EVICTIONS.labels("asked").inc()
         self._current.clear()
 
+    async def _must_see(self, ref: SessionRef) -> None:
+        """What may not be seen is not there."""
+        if not await may(ref.namespace, "see"):
+            audit("refused", ref, right="see")
+            raise SessionNotFound(f"there is no session {ref}")
+
     async def _status(self, ref: SessionRef) -> LoadStatus:
+        await self._must_see(ref)
         session = None if ref.session == LIVE else await self._stored(ref)
         if session is None or (ref.session == LATEST and self.live.enabled):
             cluster = await self._live_cluster(ref) or (None if session else await self._only_live(ref))
@@ -156,7 +178,7 @@ class Sessions:
                 raise SessionNotFound(f"there is no session {ref}")
         status = await self._read_status(session)
         if status.asleep:
-            with suppress(LoadFailed):  # the record says so
+            with suppress(LoadFailed, Forbidden, TooManyRequests, QueueFull):  # the record says so; another caller may begin it
                 await self._claim(session)
             status = await self._read_status(session)
         if status.state in ("absent", "failed") and self.live.enabled and await self.live.cluster_of(ref, session) is not None:
@@ -168,15 +190,18 @@ class Sessions:
 
     async def _claim(self, session: Session, *, force: bool = False, again: bool = False) -> str:
         """The published snapshot, or "" while it is loaded. Enqueues what it claims. Raises LoadFailed."""
+        await self._may_begin(session, force=force)
         # A caller that goes away must not leave a claim that nobody enqueued.
         with anyio.CancelScope(shield=True):
             entry = await self._visits.claim(session.key, force=force)
             if entry.enqueue:
                 try:
                     await anyio.to_thread.run_sync(self._queue.send_load, session, entry.enqueue)
-                except StoreUnavailable:
+                except (StoreUnavailable, QueueFull):
                     await self._visits.release(session.key, entry.enqueue)
                     raise
+                self._limits.note_load()
+                audit("loads", session.ref)
             elif entry.check:
                 with suppress(StoreUnavailable):  # a later visit asks again
                     await anyio.to_thread.run_sync(self._queue.send_check, session, entry.snapshot)
@@ -190,6 +215,17 @@ class Sessions:
                 error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after
             )
         return entry.snapshot
+
+    async def _may_begin(self, session: Session, *, force: bool) -> None:
+        """A visit of what is not loaded begins a load: may this caller do that now? Raises Forbidden and TooManyRequests."""
+        allowed, wait = await may(session.namespace, "load"), self._limits.wait_for_load()
+        if allowed and not wait:
+            return
+        if not force and (await self._read_status(session)).state not in ("absent", "failed"):
+            return
+        if not allowed:
+            raise Forbidden(f"session {session.ref} is not loaded, and you may not have it loaded")
+        raise TooManyRequests("you have started as many loads as one caller may in a minute", retry_after=wait)
 
     async def _is_loaded(self, session: Session) -> bool:
         with redis_errors():

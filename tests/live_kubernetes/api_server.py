@@ -25,6 +25,8 @@ from tests.live_kubernetes.serving import serving
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+WHO = "/apis/authentication.k8s.io/v1/tokenreviews"
+MAY = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 TOKEN = "our-service-account"
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[a-z]+)"
@@ -47,13 +49,20 @@ class Asked:
 
 @dataclass
 class ApiServer:
-    """`url` while `running()`. `allowed`: None, or the (verb, group, resource) that RBAC grants."""
+    """`url` while `running()`. `allowed`: None, or the (verb, group, resource) that RBAC grants us.
+
+    `users`: their names by token; `grants`: what they may do to RayClusters, as (user, verb, namespace), "" for all namespaces; `reviews`: the paths of
+    the reviews that were asked for.
+    """
 
     url: str = ""
     port: int = 0
     requests: list[Asked] = field(default_factory=list)
     allowed: set[tuple[str, str, str]] | None = None
     services: dict[str, int] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    grants: set[tuple[str, str, str]] = field(default_factory=set)
+    reviews: list[str] = field(default_factory=list)
     page: int = 500
     bookmark_every: float = 0.5
     hang: bool = False
@@ -127,6 +136,8 @@ class ApiServer:
     async def _handle(self, request: Request) -> Response:
         if request.url.path == REVIEW:
             return await self._review(request)
+        if request.url.path in (WHO, MAY):
+            return await self._review_caller(request)
         match = _PATH.fullmatch(request.url.path)
         if match is None:
             return _status(404, "NotFound", "the server could not find the requested resource")
@@ -159,6 +170,22 @@ class ApiServer:
         resource = "/".join(filter(None, (attributes["resource"], attributes.get("subresource"))))
         allowed = self.allowed is None or (attributes["verb"], attributes.get("group", ""), resource) in self.allowed
         return JSONResponse({**asked, "status": {"allowed": allowed}}, 201)
+
+    async def _review_caller(self, request: Request) -> Response:
+        if self.fail_with:
+            return _status(self.fail_with, "InternalError", "out of order")
+        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+            return _status(401, "Unauthorized", "Unauthorized")
+        self.reviews.append(request.url.path)
+        asked = await request.json()
+        if request.url.path == WHO:
+            name = self.users.get(asked["spec"]["token"])
+            user = {"user": {"username": name, "groups": ["system:authenticated"]}} if name else {}
+            return JSONResponse({**asked, "status": {"authenticated": bool(name), **user}}, 201)
+        attributes = asked["spec"]["resourceAttributes"]
+        assert (attributes["group"], attributes["resource"]) == ("ray.io", "rayclusters")
+        user, verb, namespace = asked["spec"]["user"], attributes["verb"], attributes.get("namespace") or ""
+        return JSONResponse({**asked, "status": {"allowed": bool({(user, verb, namespace), (user, verb, "")} & self.grants)}}, 201)
 
     def _note(self, request: Request, match: re.Match[str]) -> Asked:
         verb = _VERBS[request.method]

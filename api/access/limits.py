@@ -1,0 +1,70 @@
+"""How much one caller may ask of one process, and how many streams it serves at all."""
+
+from __future__ import annotations
+
+from cachetools import LRUCache
+
+from api.access.caller import current_caller
+from shared.errors import TooManyRequests, TooManyStreams
+from shared.live.rate import RateLimit
+from shared.settings import ApiSettings
+
+_MOST_CALLERS = 10_000
+
+
+class _PerMinute:
+    """A bucket for each caller: a minute's worth may be taken at once."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._buckets: LRUCache[str, RateLimit] = LRUCache(_MOST_CALLERS)
+
+    def wait(self) -> float:
+        """Seconds until the caller may again; 0: now."""
+        return self._bucket().wait() if self._number else 0.0
+
+    def take(self) -> None:
+        if self._number:
+            self._bucket().take(0.0)
+
+    def _bucket(self) -> RateLimit:
+        name = current_caller().name
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = RateLimit(self._number / 60, self._number)
+        return bucket
+
+
+class CallerLimits:
+    """One per process."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._loads = _PerMinute(settings.loads_per_minute)
+        self._lists = _PerMinute(settings.lists_per_minute)
+        self._most_streams = settings.event_streams
+        self._streams = 0
+
+    def wait_for_load(self) -> float:
+        """Seconds until the caller may start another load; 0: now."""
+        return self._loads.wait()
+
+    def note_load(self) -> None:
+        """The caller started a load."""
+        self._loads.take()
+
+    def note_listing(self) -> None:
+        """The caller wants a listing. Raises TooManyRequests."""
+        if wait := self._lists.wait():
+            raise TooManyRequests("you have asked for as many listings as one caller may in a minute", retry_after=wait)
+        self._lists.take()
+
+    def begin_stream(self) -> None:
+        """One more, until `end_stream`. Raises TooManyStreams."""
+        if self._streams >= self._most_streams:
+            raise TooManyStreams(
+                f"this process serves {self._streams} streams already (RAY_HISTORY_EVENT_STREAMS): ask for the status instead"
+            )
+        self._streams += 1
+
+    def end_stream(self) -> None:
+        self._streams -= 1
