@@ -27,6 +27,8 @@ from api.dashboard.routing import DashboardRoutes
 from api.draining import Draining
 from api.errors import add_error_handlers
 from api.host_names import HostNames, is_loopback
+from api.jobs import routes as all_jobs
+from api.jobs.table import JobTable
 from api.live.service import LiveSessions
 from api.pages import Frontend
 from api.pages import router as pages
@@ -43,6 +45,7 @@ from shared.snapshots.cache import BlockCache
 from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
+from shared.store.job_index import JobIndexReader
 from shared.store.keys import Keyspace
 
 log = structlog.get_logger()
@@ -77,6 +80,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         await live.start()
         app.state.storage, app.state.redis, app.state.keyspace = storage, redis, Keyspace.of(settings)
         app.state.queue = queue
+        app.state.jobs = JobTable(JobIndexReader(redis, app.state.keyspace))
         app.state.cache = BlockCache(settings.api.block_cache)
         app.state.limits = CallerLimits(settings.api)
         catalogue = Catalogue(storage, settings.storage.catalogue_max_age)
@@ -114,11 +118,13 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(figures.router)
     app.include_router(sessions.router)
+    app.include_router(all_jobs.router)
     app.include_router(login.router)
     app.include_router(pages)
     app.router.default = dashboard
     add_error_handlers(app)
-    ours = [route for router in (health.router, figures.router, sessions.router, login.router, pages) for route in router.routes]
+    routers = (health.router, figures.router, sessions.router, all_jobs.router, login.router, pages)
+    ours = [route for router in routers for route in router.routes]
     names = RouteNames(ours, routes.routes)
     # The last one is outermost.
     app.add_middleware(Access, rules=RouteRules([*(route for route in app.routes if hasattr(route, "path")), *ours]), holder=access)

@@ -25,6 +25,18 @@ class InvalidReference(HistoryError):
     code = "invalid_reference"
 
 
+class InvalidQuery(HistoryError):
+    """A parameter of a list that is not what it should be."""
+
+    code = "invalid_request"
+
+
+class JobIndexOff(HistoryError):
+    """The index of jobs is turned off (`RAY_HISTORY_JOB_INDEX`)."""
+
+    code = "job_index_off"
+
+
 class NoSessionChosen(HistoryError):
     """A dashboard route at the root without the cookies that say which session is meant."""
 

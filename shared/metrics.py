@@ -129,6 +129,17 @@ SNAPSHOTS = _looked_up("snapshots", "Snapshots in Redis, those that are being wr
 SNAPSHOT_BYTES = _looked_up("snapshot_bytes", "Bytes of all snapshots in Redis, as the budget counts them.")
 SNAPSHOT_BUDGET = _looked_up("snapshot_budget_bytes", "RAY_HISTORY_SNAPSHOT_BUDGET.")
 
+# Index of jobs
+JOB_LOOKS = _counter(
+    "job_looks_total",
+    "Looks at stored sessions for the index of jobs, by result: changed, unchanged, removed (the session is gone from the bucket), failed.",
+    "result",
+    who="worker",
+)
+JOB_PASS_SECONDS = _histogram(
+    "job_pass_seconds", "Time of one pass over the bucket for the index of jobs, in seconds.", who="worker", buckets=_LONG
+)
+
 # What we ask of others
 STORAGE_SECONDS = _histogram(
     "storage_call_seconds",

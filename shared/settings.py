@@ -190,6 +190,14 @@ class WorkerSettings(_Concern):
     )
 
 
+class JobIndexSettings(_Concern):
+    """The index of jobs over all sessions, which one of the workers fills in the background."""
+
+    job_index: bool = Field(True, description="Fill and serve the index of jobs, `/jobs`.")
+    job_index_interval: Seconds = Field(30.0, description="The bucket is looked through for new sessions this often, in seconds.")
+    job_index_sessions: int = Field(10_000, ge=1, description="Sessions in the index at most, the newest ones.")
+
+
 class FlowerSettings(_Concern):
     """Celery's web page, `ray-history flower`."""
 
@@ -293,6 +301,7 @@ class Settings:
     flower: FlowerSettings = field(default_factory=FlowerSettings)
     collect: CollectSettings = field(default_factory=CollectSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    jobs: JobIndexSettings = field(default_factory=JobIndexSettings)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -308,7 +317,8 @@ class Settings:
                 WorkerSettings(),
                 FlowerSettings(),
                 CollectSettings(**kuberay_collector(os.environ)),
-                AuthSettings(),
+                auth=AuthSettings(),
+                jobs=JobIndexSettings(),
             )
         except ValidationError as exc:
             first = exc.errors()[0]

@@ -15,6 +15,7 @@ from workers.engine import engine_for
 from workers.entities import Entities, build
 from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles, read_stored
+from workers.job_index.loaded import tell_jobs
 from workers.load_run import LoadRun
 from workers.parse_files import parse
 from workers.session_warnings import session_warnings
@@ -92,4 +93,6 @@ def finish(
     run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped.counts), ray_version=version, warnings=warned))
     run.report(skipped=skipped.to_json())
     run.publish()
+    if run.job_index is not None:
+        tell_jobs(run.job_index, run.session, entities, tables["tasks"].tally, complete=not loss_count)
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped.counts))

@@ -18,6 +18,7 @@ from shared.sessions import Session
 from shared.settings import LoadSettings
 from shared.snapshots.format import Warned
 from shared.store.client import SyncRedis
+from shared.store.job_index import JobIndex
 from shared.store.keys import Keyspace
 from shared.store.load_report import LoadReport, field_of, merge, read_reports
 from shared.store.protocol.attempts import Attempts, Begun, Holder
@@ -45,12 +46,22 @@ class LoadRun:
     Every method may raise StoreUnavailable.
     """
 
-    def __init__(self, session: Session, generation: str, redis: SyncRedis, keyspace: Keyspace, settings: LoadSettings) -> None:
+    def __init__(
+        self,
+        session: Session,
+        generation: str,
+        redis: SyncRedis,
+        keyspace: Keyspace,
+        settings: LoadSettings,
+        job_index: JobIndex | None = None,
+    ) -> None:
+        """`job_index`: where the jobs of a loaded session are told of, if anywhere."""
         self.session = session
         self.generation = generation
         self.settings = settings
         keys = keyspace.session(session.key)
         self.listing = Listing("", 0)
+        self.job_index = job_index
         self._keys = keys
         self._attempts = Attempts(redis, keys, settings)
         self._ledger = Ledger(redis, keys, settings)

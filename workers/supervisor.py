@@ -1,4 +1,4 @@
-"""The first process of `ray-history worker`: it forks the lanes and the health server, and starts again what ends by itself.
+"""The first process of `ray-history worker`: it forks the lanes, the health server and the lister of jobs, and starts them again.
 
 Forked after all is imported, they share that memory. This process has no threads, so that it may fork at any time.
 """
@@ -23,6 +23,7 @@ from shared.restarts import Restarts
 from shared.settings import Settings
 from workers import lane
 from workers.health_server import HealthServer
+from workers.job_index import lister
 from workers.lane import Lane
 from workers.lane_states import ENDING, STARTING, LaneStates
 
@@ -57,6 +58,8 @@ class Supervisor:
         self._children = [_Child(one.name, partial(self._run_lane, one, settings)) for one in lanes]
         if self._health:
             self._children.append(_Child("health", self._health.run))
+        if settings.jobs.job_index:
+            self._children.append(_Child("job index", partial(self._run_lister, settings)))
         self._asked: list[signal.Signals] = []
 
     def run(self) -> int:
@@ -84,6 +87,11 @@ class Supervisor:
         if self._health:
             self._health.close_inherited()
         return lane.run(one, self._states, settings)
+
+    def _run_lister(self, settings: Settings) -> int:
+        if self._health:
+            self._health.close_inherited()
+        return lister.run(settings)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked.append(signal.Signals(number))

@@ -33,6 +33,7 @@ from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.storage.port import Storage
 from shared.store.client import SyncRedis, open_redis
+from shared.store.job_index import JobIndex
 from shared.store.protocol.ledger import Step
 from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD
 from workers import fan_out
@@ -143,7 +144,8 @@ def _redelivered(task: Any) -> bool:
 
 
 def _new_run(session: dict[str, str | None], generation: str) -> LoadRun:
-    return LoadRun(Session.from_dict(session), generation, _redis(), keyspace, settings.load)
+    job_index = JobIndex(_redis(), keyspace) if settings.jobs.job_index else None
+    return LoadRun(Session.from_dict(session), generation, _redis(), keyspace, settings.load, job_index)
 
 
 @contextmanager

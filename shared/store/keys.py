@@ -16,6 +16,8 @@ from shared.snapshots.format import FORMAT
 from shared.storage.place import place_of
 
 SHARDS = 16
+# Of what the index of jobs holds (`shared/jobs.py`).
+JOB_INDEX_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,38 @@ class SessionKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class JobIndexKeys:
+    """The index of jobs over all sessions of a storage. All have a TTL, which whoever fills the index renews."""
+
+    base: str
+
+    @property
+    def entries(self) -> str:
+        """Hash: each session's jobs, by the session's key."""
+        return self.base + "entries"
+
+    @property
+    def changes(self) -> str:
+        """Sorted set: when each entry was written last."""
+        return self.base + "changes"
+
+    @property
+    def looks(self) -> str:
+        """Hash: what the last look at each session found, and when the next one is due."""
+        return self.base + "looks"
+
+    @property
+    def lister(self) -> str:
+        """Lock: whoever holds it lists the bucket."""
+        return self.base + "lister"
+
+    @property
+    def state(self) -> str:
+        """Hash: how the last pass over the bucket went."""
+        return self.base + "state"
+
+
+@dataclass(frozen=True, slots=True)
 class Keyspace:
     """All keys of one service: `prefix` as set, `storage` a fingerprint of the bucket.
 
@@ -95,6 +129,10 @@ class Keyspace:
 
     def shards(self) -> list[ShardKeys]:
         return [self._shard(number) for number in range(SHARDS)]
+
+    @property
+    def job_index(self) -> JobIndexKeys:
+        return JobIndexKeys(f"{self.prefix}:{{{self.storage}.jobs}}:v{JOB_INDEX_FORMAT}:")
 
     def _shard(self, number: int) -> ShardKeys:
         return ShardKeys(f"{self.prefix}:{{{self.storage}.{number}}}:v{FORMAT}:")

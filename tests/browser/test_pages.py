@@ -168,7 +168,42 @@ def test_entering_with_a_redirect_goes_by_the_loading_page_to_the_dashboard(page
     expect(page.get_by_text("stopped-job").first).to_be_visible(timeout=STEP)
 
 
-@pytest.mark.parametrize("address", ["/", "/select_cluster", "/sessions/default/raycluster/nope/latest/"])
+def test_from_the_sessions_to_why_last_night_s_job_failed_in_two_clicks(page: Page) -> None:
+    page.clock.set_fixed_time("2026-11-24T08:00:00Z")
+    page.goto("/")
+    page.get_by_role("link", name="Failed since yesterday").click()
+    failed = page.get_by_role("row").filter(has_text="fail-job")
+    expect(failed.get_by_text("RuntimeError: task 3 fails the driver")).to_be_visible(timeout=STEP)
+    expect(page.get_by_role("status").first).to_have_text("3 of 3 jobs")
+    failed.get_by_role("link", name="fail-job").click()
+    page.wait_for_url("**/dashboard/#/jobs/**", timeout=STEP)
+    expect(page.get_by_text("Traceback (most recent call last)").first).to_be_visible(timeout=STEP)
+
+
+def test_jobs_are_searched_sorted_and_kept_in_the_address(page: Page) -> None:
+    page.goto("/jobs")
+    expect(page.get_by_role("row").filter(has_text="rj-demo-5zq8d")).to_be_visible(timeout=STEP)
+    page.keyboard.press("/")
+    page.keyboard.type("mini_job.py")
+    page.get_by_label("Kind").select_option("RayJob")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_label("Kind").select_option("any")
+    page.get_by_role("button", name="Duration").click()
+    expect(page.get_by_role("columnheader", name="Duration")).to_have_attribute("aria-sort", "descending")
+    page.wait_for_url("**/jobs?q=mini_job.py&sort=-duration")
+    expect(page.get_by_role("row").nth(1).get_by_role("link", name="rj-demo-5zq8d")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("row").nth(1).get_by_role("link", name="rj-demo-5zq8d")).to_be_visible(timeout=STEP)
+    page.get_by_label("Ran after").fill("2026-11-30T00:00")
+    expect(page.get_by_role("status").first).to_have_text("No jobs found")
+
+
+def test_an_address_that_asks_for_what_there_is_not_is_told(page: Page) -> None:
+    page.goto("/jobs?staus=FAILED")
+    expect(page.get_by_role("alert")).to_contain_text("staus: there is no such parameter", timeout=STEP)
+
+
+@pytest.mark.parametrize("address", ["/", "/jobs", "/select_cluster", "/sessions/default/raycluster/nope/latest/"])
 def test_nothing_serious_stands_in_anybody_s_way(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.get_by_role("alert" if "nope" in address else "table").first).to_be_visible(timeout=STEP)

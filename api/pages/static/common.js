@@ -48,6 +48,16 @@ export const time = (text) =>
     year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", second: "2-digit", timeZoneName: "short",
   }).format(new Date(text));
 
+/** The same moment on everybody's clock. */
+export const utc = (text) => `${new Date(text).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+/** Have the link to failed jobs begin with the reader's yesterday. */
+export function linkFailures() {
+  const yesterday = new Date(now());
+  yesterday.setHours(-24, 0, 0, 0);
+  byId("failed").href = `jobs?status=FAILED&since=${yesterday.toISOString()}`;
+}
+
 /** "1 min 5 s" for 65. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));

@@ -1,4 +1,4 @@
-import { ask, byId, element, kinds, number, time } from "./common.js";
+import { ask, byId, element, kinds, linkFailures, number, time } from "./common.js";
 
 const PAGE = 100;
 const REFRESH = 10_000;
@@ -102,6 +102,7 @@ document.addEventListener("keydown", (event) => {
     form.q.focus();
   }
 });
+linkFailures();
 setInterval(() => document.hidden || show(), REFRESH);
 show();
 

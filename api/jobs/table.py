@@ -1,0 +1,147 @@
+"""All jobs of the index in this process' memory, as far as searching needs them: it follows the index' changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+
+from shared.jobs import Job, SessionJobs, unpack
+from shared.store.job_index import JobIndexReader
+
+log = structlog.get_logger()
+
+# A search as one types asks several times a second: Redis is asked once.
+_FRESH_FOR = 1.0
+# Unpacking more entries than this at once leaves the event loop.
+_UNPACKED_HERE = 20
+_BETWEEN = "\n"
+
+
+class JobRow(msgspec.Struct, gc=False, frozen=True):
+    """What a search looks at of one job. `place`: its number in its session's entry; `text`: all that is searched, in lower case.
+
+    Times in ms since the epoch, 0: not known; `failures` -1: not known.
+    """
+
+    start: int
+    end: int
+    failures: int
+    status: str
+    namespace: str
+    kind: str
+    name: str
+    ray_version: str
+    text: str
+    session: str
+    place: int
+
+    @property
+    def duration(self) -> int:
+        """In ms, -1: it has not ended, or its start is not known."""
+        return self.end - self.start if self.end and self.start else -1
+
+
+class JobView:
+    """The index at one moment; it does not change any more, and may be searched in any thread."""
+
+    def __init__(self, entries: dict[str, bytes], rows: dict[str, list[JobRow]]) -> None:
+        self._entries = entries
+        self._rows = [row for of_session in rows.values() for row in of_session]
+        self._orders: dict[str, list[JobRow]] = {}
+
+    @property
+    def sessions(self) -> int:
+        return len(self._entries)
+
+    def ordered(self, order: str, key: Callable[[JobRow], Any], *, reverse: bool) -> Sequence[JobRow]:
+        """All rows by `key`, which `order` names: put in order when it is first asked for."""
+        if order not in self._orders:
+            self._orders[order] = sorted(self._rows, key=key, reverse=reverse)
+        return self._orders[order]
+
+    def jobs_of(self, rows: Sequence[JobRow]) -> list[tuple[SessionJobs, Job]]:
+        """Everything that the index holds of some jobs."""
+        entries = {session: unpack(self._entries[session]) for session in {row.session for row in rows}}
+        return [(entries[row.session], entries[row.session].jobs[row.place]) for row in rows]
+
+
+class JobTable:
+    """One per API process."""
+
+    def __init__(self, reader: JobIndexReader, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._asked = -_FRESH_FOR
+        self._last = 0.0
+        self._entries: dict[str, bytes] = {}
+        self._rows: dict[str, list[JobRow]] = {}
+        self._view = JobView({}, {})
+
+    async def view(self) -> JobView:
+        """What the index holds now, give or take a second. Raises StoreUnavailable."""
+        if self._clock() - self._asked >= _FRESH_FOR:
+            async with self._lock:
+                asked = self._clock()
+                if asked - self._asked >= _FRESH_FOR:
+                    await self._follow()
+                    self._asked = asked
+        return self._view
+
+    async def _follow(self) -> None:
+        changes = await self._reader.changes(self._last)
+        if len(changes.entries) > _UNPACKED_HERE:
+            await anyio.to_thread.run_sync(self._take, changes.entries)
+        else:
+            self._take(changes.entries)
+        removed: set[str] = set()
+        if changes.count != len(self._entries):
+            removed = self._entries.keys() - await self._reader.sessions()
+            for session in removed:
+                del self._entries[session], self._rows[session]
+        self._last = changes.last
+        if changes.entries or removed:
+            self._view = JobView(dict(self._entries), self._rows)
+
+    def _take(self, entries: dict[str, bytes]) -> None:
+        for session, entry in entries.items():
+            try:
+                rows = _rows(session, unpack(entry))
+            except ValueError as exc:
+                # Written by a worker of another version, or damaged: the session is loaded all the same when somebody enters it.
+                log.warning("entry of the index of jobs not readable", session=session, error=str(exc))
+                rows = []
+            self._entries[session], self._rows[session] = entry, rows
+
+
+def _rows(key: str, entry: SessionJobs) -> list[JobRow]:
+    session = entry.session
+    ref = session.ref
+    of_session = (str(ref), session.cluster)
+    return [
+        JobRow(
+            start=job.start,
+            end=job.end,
+            failures=-1 if job.failures is None else job.failures,
+            status=job.status,
+            namespace=session.namespace,
+            kind=ref.kind,
+            name=job.identity,
+            ray_version=entry.ray_version,
+            text=_BETWEEN.join(
+                [job.submission_id, job.job_id, job.entrypoint, job.message, job.error_type, *_items(job.metadata), *of_session]
+            ).lower(),
+            session=key,
+            place=place,
+        )
+        for place, job in enumerate(entry.jobs)
+    ]
+
+
+def _items(metadata: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in metadata.items()]
