@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import structlog
+from cachetools import LRUCache
 
 from shared.errors import SessionNotFound, StorageUnavailable
 from shared.layout import METADATA_PREFIX, session_of_marker, session_prefix
@@ -19,9 +20,10 @@ from shared.unmarked_sessions import UnmarkedSessions
 
 log = structlog.get_logger()
 
-# How old a listing may be that does not hold a session, in seconds and in multiples of what it took.
+# How old a look may be that did not find a session, in seconds and in multiples of what a listing took.
 _ABSENT_FOR = 0.5
 _ABSENT_FOR_COSTS = 5
+_MOST_ABSENT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Catalogue:
         self._clock = clock
         self._lock = threading.Lock()
         self._listing: _Listing | None = None
+        self._absent: LRUCache[SessionRef, float] = LRUCache(_MOST_ABSENT)
+        self._absent_lock = threading.Lock()
         self._failed_at = -math.inf
         self._failure = ""
 
@@ -65,15 +69,23 @@ class Catalogue:
         """Keys below the markers' prefix that are no markers, in the last listing."""
         return self._listing.skipped if self._listing else 0
 
+    def known(self, ref: SessionRef) -> Session | None:
+        """What `ref` names by a listing that is fresh enough; None where the bucket must be asked. Never waits."""
+        listing = self._listing
+        return listing.by_ref.get(ref) if listing and listing.taken >= self._clock() - self._max_age else None
+
     def resolve(self, ref: SessionRef) -> Session:
         """The stored session that `ref` names; `latest` is the newest. Raises SessionNotFound, after a recent look.
 
         A session known by its real name is not lost because the bucket can't be asked now, nor do its callers wait for that.
         """
         asked = self._clock()
-        known = self._listing.by_ref.get(ref) if self._listing and ref.session not in (LATEST, LIVE) else None
+        listed = self._listing.by_ref.get(ref) if self._listing else None
+        known = listed if ref.session not in (LATEST, LIVE) else None
         if known is not None and (self._lock.locked() or asked - self._failed_at < self._max_age):
             return known
+        if listed is None and self._was_absent(ref, asked):
+            raise SessionNotFound(f"no stored session {ref}")
         try:
             session = self._fresh(asked - self._max_age).by_ref.get(ref)
         except StorageUnavailable:
@@ -81,10 +93,19 @@ class Catalogue:
                 raise
             return known
         if session is None and ref.session != LIVE:
-            session = self._fresh(asked - self._absence_age()).by_ref.get(ref) or self._without_marker(ref)
+            listing = self._fresh(asked - self._absence_age())
+            session = listing.by_ref.get(ref) or self._without_marker(ref)
+            if session is None:
+                with self._absent_lock:
+                    self._absent[ref] = listing.taken
         if session is None:
             raise SessionNotFound(f"there is no session {ref}")
         return session
+
+    def _was_absent(self, ref: SessionRef, asked: float) -> bool:
+        """Was it looked for a moment ago, in vain?"""
+        with self._absent_lock:
+            return self._absent.get(ref, -math.inf) >= asked - min(self._absence_age(), self._max_age)
 
     def _without_marker(self, ref: SessionRef) -> Session | None:
         """One that the last walk did not see yet."""

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 # A generation that was current so short a time ago is taken for current: a dashboard asks a dozen routes at once.
 _CURRENT_FOR = 1.0
 _FIRST_POLL, _LONGEST_POLL = 0.02, 0.25
+# So many requests at once ask the bucket for sessions that no recent listing holds; the threads of all others stay free.
+_LOOKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Sessions:
         self._lease = settings.load.lease
         self._visits = Visits(redis, self._keyspace, settings.load)
         self._current: TTLCache[SessionRef, Entered] = TTLCache(4096, _CURRENT_FOR)
+        self._looks = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
 
     async def enter(self, ref: SessionRef, *, force: bool = False, again: bool = False) -> Entered:
         """A live cluster, a published generation, or a load that runs from now on. Raises LoadFailed while it may not be tried again.
@@ -234,8 +237,10 @@ class Sessions:
     async def _stored(self, ref: SessionRef) -> Session | None:
         if ref.session == LIVE:
             return None
+        if known := self.catalogue.known(ref):
+            return known
         try:
-            return await anyio.to_thread.run_sync(self.catalogue.resolve, ref)
+            return await anyio.to_thread.run_sync(self.catalogue.resolve, ref, limiter=self._looks)
         except SessionNotFound:
             if not self.live.enabled:
                 raise

@@ -32,7 +32,7 @@ class Bucket:
     def __init__(self, *keys: str) -> None:
         self.keys = [f"cluster-metadata/{key}" for key in keys]
         self.files: dict[str, bytes] = {}
-        self.listings = 0
+        self.listings = self.looks = 0
         self.down = False
         self.gate: threading.Event | None = None
         self.seconds, self.clock = 0.0, Clock()
@@ -47,6 +47,7 @@ class Bucket:
         yield from (ObjectInfo(key, 0) for key in self.keys if key.startswith(prefix))
 
     def directories(self, prefix: str) -> list[str]:
+        self.looks += 1
         if self.down:
             raise StorageUnavailable("down")
         below = [key.removeprefix(prefix) for key in self.keys if key.startswith(prefix)]
@@ -122,6 +123,26 @@ def test_absence_is_remembered_for_a_few_times_what_the_listing_took() -> None:
     clock.now += 17
     bucket.keys.append(f"cluster-metadata/raycluster/ns_none7/{MIDDLE}")
     assert catalogue.resolve(unknown[7]).session == MIDDLE
+
+
+def test_a_session_that_is_absent_is_looked_for_once() -> None:
+    bucket, clock = Bucket(*BUCKET), Clock()
+    catalogue = made(bucket, clock)
+    catalogue.sessions()
+    wait_until(lambda: not catalogue._unmarked._walk or not catalogue._unmarked._walk.is_alive())
+    ref = SessionRef.parse(f"ns/raycluster/none/{OLD}")
+    looks = []
+    for _ in range(20):
+        with pytest.raises(SessionNotFound):
+            catalogue.resolve(ref)
+        looks.append(bucket.looks)
+    assert looks[0] == looks[-1]
+    clock.now += 1
+    bucket.keys.append(f"cluster-metadata/raycluster/ns_none/{OLD}")
+    assert catalogue.resolve(ref).session == OLD
+    assert catalogue.known(ref) is not None
+    clock.now += 16
+    assert catalogue.known(ref) is None, "the listing is too old to be believed without a look"
 
 
 def test_live_is_never_in_the_bucket_and_not_looked_for_anew() -> None:
