@@ -36,6 +36,7 @@ RULES: Mapping[str, Rule] = {
     "GET /select_cluster": "caller",
     "GET /clusters": "caller",
     "GET /sessions": "caller",
+    "GET /jobs": "caller",
     "GET /entered_cluster": "see",
     "GET /enter_cluster/{namespace}/{kind}/{name}": "see",
     "GET /enter_cluster/{namespace}/{kind}/{name}/{session}": "see",

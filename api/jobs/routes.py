@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
@@ -10,6 +11,7 @@ import anyio
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
+from api.access.caller import visible_namespaces
 from api.jobs.query import DEFAULT_SORT, JobPage, parse_query, select
 from api.jobs.table import JobTable, JobView
 from api.pages.files import own
@@ -49,9 +51,11 @@ async def jobs(
         q=q, status=status, namespace=namespace, kind=kind, since=since, until=until, ray_version=ray_version, sort=sort
     )  # fmt: skip
     view = await _view(request)
+    seen = await visible_namespaces(view.namespaces)
+    query = replace(query, namespaces=seen)
     # Off the event loop: all rows are looked at.
     page = await anyio.to_thread.run_sync(select, view, query, limit, cursor)
-    body = {"jobs": _shown(view, page), "next": page.next, "total": page.total, "index": await _state(request, view)}
+    body = {"jobs": _shown(view, page), "next": page.next, "total": page.total, "index": await _state(request, view.sessions(seen))}
     return by_accept(Response(_encode(body), headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}))
 
 
@@ -61,12 +65,12 @@ async def _view(request: Request) -> JobView:
     return await cast("JobTable", request.app.state.jobs).view()
 
 
-async def _state(request: Request, view: JobView) -> dict[str, Any]:
-    """How far the index is to be believed."""
+async def _state(request: Request, sessions: int) -> dict[str, Any]:
+    """How far the index is to be believed. `sessions`: how many the caller may see in it."""
     state = await JobIndexReader(request.app.state.redis, request.app.state.keyspace).state()
     listed = state.get("listed", 0)
     return {
-        "sessions": view.sessions,
+        "sessions": sessions,
         "listed_at": _rfc3339(listed),
         "age": round(max(0.0, time.time() - listed / 1000), 1) if listed else None,
         "left": state.get("left", 0),

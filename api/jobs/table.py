@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import anyio
@@ -53,10 +54,16 @@ class JobView:
         self._entries = entries
         self._rows = [row for of_session in rows.values() for row in of_session]
         self._orders: dict[str, list[JobRow]] = {}
+        # Of sessions without jobs, too. A session's key begins with its namespace.
+        self._sessions = Counter(key.partition("/")[0] for key in entries)
 
     @property
-    def sessions(self) -> int:
-        return len(self._entries)
+    def namespaces(self) -> Collection[str]:
+        return self._sessions.keys()
+
+    def sessions(self, namespaces: Collection[str]) -> int:
+        """How many sessions of these namespaces are in the index."""
+        return sum(count for namespace, count in self._sessions.items() if namespace in namespaces)
 
     def ordered(self, order: str, key: Callable[[JobRow], Any], *, reverse: bool) -> Sequence[JobRow]:
         """All rows by `key`, which `order` names: put in order when it is first asked for."""

@@ -15,6 +15,7 @@ import api.app
 from api import figures, health
 from api.access import login
 from api.access.rules import RULES, rule_of
+from api.jobs import routes as jobs
 from api.pages import router as pages
 from api.sessions import routes as sessions
 from shared.settings import LiveSettings
@@ -23,7 +24,7 @@ from tests.live_kubernetes.api_server import ApiServer
 
 MODES = ("none", "token", "proxy", "kubernetes")
 CALLERS = ("nobody", "other", "right", "revoked")
-ROUTERS = (health.router, figures.router, sessions.router, login.router, pages)
+ROUTERS = (health.router, figures.router, sessions.router, jobs.router, login.router, pages)
 PATH = f"/sessions/team-a/raycluster/seen/{SESSION}/dashboard"
 COOKIES = {"cluster_name": "seen", "cluster_namespace": "team-a", "session_name": SESSION}
 UNSEEN = ("unauthenticated", "forbidden", "session_not_found")

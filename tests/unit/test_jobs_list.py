@@ -12,7 +12,10 @@ from fakeredis.aioredis import FakeRedis as FakeAsyncRedis
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
+from api.access.caller import AllRights, Caller, acting_as
+from api.access.rights_file import GrantedRights
 from api.errors import add_error_handlers
 from api.jobs import routes
 from api.jobs.query import SORTS, JobQuery, parse_query, select
@@ -196,7 +199,7 @@ async def test_many_sessions_are_taken_over_at_once(index: JobIndex, table: JobT
     for number in range(60):
         index.put(f"{number}", _entry(FIRST, _job(f"j{number}")))
     view = await table.view()
-    assert view.sessions == 60
+    assert view.sessions(view.namespaces) == 60
     assert select(view, JobQuery(), 5).total == 60
 
 
@@ -207,6 +210,9 @@ def _settings(monkeypatch: pytest.MonkeyPatch, *, on: bool) -> Settings:
     return settings
 
 
+_CALLERS = {b"all": Caller("all", AllRights()), b"prod": Caller("prod", GrantedRights([{"prod": frozenset({"see"})}]))}
+
+
 @pytest.fixture
 async def client(server: FakeServer, table: JobTable, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
@@ -214,7 +220,12 @@ async def client(server: FakeServer, table: JobTable, monkeypatch: pytest.Monkey
     app.state.redis, app.state.keyspace = FakeAsyncRedis(server=server), Keyspace()
     app.include_router(routes.router)
     add_error_handlers(app)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://history") as made:
+
+    async def by_caller(scope: Scope, receive: Receive, send: Send) -> None:
+        with acting_as(_CALLERS[dict(scope["headers"]).get(b"caller", b"all")]):
+            await app(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(by_caller), base_url="http://history") as made:
         made.params = {}
         yield made
         app.state.settings = _settings(monkeypatch, on=False)
@@ -243,6 +254,16 @@ async def test_rows_say_what_is_known(client: httpx.AsyncClient, index: JobIndex
     assert body["index"] | {"age": 0} == {"sessions": 2, "listed_at": "2026-11-23T19:00:00.000Z", "age": 0, "left": 7, "failed": 1}
     (last,) = (await client.get("/jobs", params={"sort": "start", "cursor": body["next"]})).json()["jobs"]
     assert (last["status"], last["end"], last["duration"]) == ("RUNNING", None, None)
+
+
+async def test_callers_see_the_jobs_of_their_namespaces(client: httpx.AsyncClient, index: JobIndex) -> None:
+    for entry in ENTRIES:
+        index.put(entry.session.key, entry)
+    seen = (await client.get("/jobs", headers={"caller": "prod"})).json()
+    everything = (await client.get("/jobs")).json()
+    assert {job["namespace"] for job in seen["jobs"]} == {"prod"}
+    assert (seen["total"], seen["index"]["sessions"]) == (len(seen["jobs"]), 1)
+    assert (everything["total"], everything["index"]["sessions"]) == (3, 2)
 
 
 @pytest.mark.parametrize("query", ["staus=FAILED", "limit=0", "limit=x", "since=soon", "cursor=x"])
