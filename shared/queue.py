@@ -113,10 +113,14 @@ class LoadQueue:
         waiting = 0
         try:
             with self._app.pool.acquire(block=True) as connection:
+                # One that was cut comes back to the pool as closed, and opens no channel.
+                connection.ensure_connection(max_retries=1)
                 for queue in self._app.conf.task_queues:
                     # A channel of its own: RabbitMQ closes it when the queue is not there yet.
                     with connection.channel() as channel, suppress(*connection.channel_errors):
-                        waiting += int(channel.queue_declare(queue.name, passive=True).message_count)
+                        # In Redis kombu looks for it without its prefix, and never finds it; there, declaring one writes nothing.
+                        passive = not hasattr(channel, "unacked_key")
+                        waiting += int(channel.queue_declare(queue.name, passive=passive).message_count)
                 with connection.channel() as channel:
                     unacknowledged = getattr(channel, "unacked_key", None)
                     taken = int(channel.client.hlen(unacknowledged)) if unacknowledged else None
