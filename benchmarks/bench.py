@@ -25,16 +25,17 @@ class Sizes:
     large_rounds: int
     restarts: int
     tasks_by_id: int
+    indexed_sessions: int
     seconds: float
 
 
 FULL = Sizes(
     medium=100_000, large=1_000_000, small=20_000, page=10_000, small_files=5_000,
-    rounds=3, large_rounds=2, restarts=6, tasks_by_id=500, seconds=4,
+    rounds=3, large_rounds=2, restarts=6, tasks_by_id=500, indexed_sessions=10_000, seconds=4,
 )  # fmt: skip
 QUICK = Sizes(
     medium=20_000, large=60_000, small=20_000, page=2_000, small_files=500,
-    rounds=3, large_rounds=1, restarts=3, tasks_by_id=200, seconds=1,
+    rounds=3, large_rounds=1, restarts=3, tasks_by_id=200, indexed_sessions=2_000, seconds=1,
 )  # fmt: skip
 
 

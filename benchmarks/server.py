@@ -96,6 +96,8 @@ class Server:
             "RAY_HISTORY_STORAGE": self._bucket.as_uri(),
             "RAY_HISTORY_REDIS_URL": self._embedded.url,
             "RAY_HISTORY_ENGINE": engine,
+            # Nothing is listed while something else is measured, but once at the start.
+            "RAY_HISTORY_JOB_INDEX_INTERVAL": "86400",
         }
         part = self._parts[name] = Processes()
         # Children read our environment, as those of `up` do.

@@ -8,22 +8,24 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from api.jobs.table import JobRow, JobView
+from api.jobs.table import JobRow, JobView, by_start
 from shared.errors import InvalidQuery
 from shared.jobs import STATUSES
 from shared.sessions import KINDS
 
+# The last two tell any two jobs apart: a page goes on behind one of them.
 _KEYS: dict[str, Callable[[JobRow], tuple[Any, ...]]] = {
-    "start": lambda row: (row.start, row.session, row.place),
-    "end": lambda row: (row.end, row.session, row.place),
-    "duration": lambda row: (row.duration, row.session, row.place),
-    "failures": lambda row: (row.failures, row.start, row.session, row.place),
-    "status": lambda row: (row.status, row.start, row.session, row.place),
-    "name": lambda row: (row.name, row.start, row.session, row.place),
+    "start": by_start,
+    "end": attrgetter("end", "session", "place"),
+    "duration": attrgetter("duration", "session", "place"),
+    "failures": attrgetter("failures", "start", "session", "place"),
+    "status": attrgetter("status", "start", "session", "place"),
+    "name": attrgetter("name", "start", "session", "place"),
 }
 SORTS = tuple(sorted([*_KEYS, *(f"-{name}" for name in _KEYS)]))
 DEFAULT_SORT = "-start"
@@ -46,17 +48,24 @@ class JobQuery:
     sort: str = DEFAULT_SORT
     namespaces: Collection[str] | None = None
 
-    def matches(self, row: JobRow) -> bool:
-        return (
-            (not self.statuses or row.status in self.statuses)
-            and (not self.namespace or row.namespace == self.namespace)
-            and (self.namespaces is None or row.namespace in self.namespaces)
-            and (not self.kind or row.kind == self.kind)
-            and (not self.ray_version or f"{row.ray_version}.".startswith(f"{self.ray_version}."))
-            and (self.since is None or (row.end or row.start) >= self.since)
-            and (self.until is None or row.start < self.until)
-            and all(word in row.text for word in self.words)
-        )
+    def matching(self, rows: Sequence[JobRow]) -> Sequence[JobRow]:
+        """In the same order. One filter after the other: there may be a hundred thousand rows, and a call for each would take longest."""
+        if self.namespaces is not None:
+            rows = [row for row in rows if row.namespace in self.namespaces]
+        if self.statuses:
+            rows = [row for row in rows if row.status in self.statuses]
+        if self.since is not None:
+            rows = [row for row in rows if (row.end or row.start) >= self.since]
+        if self.until is not None:
+            rows = [row for row in rows if row.start < self.until]
+        for name in ("namespace", "kind"):
+            if wanted := getattr(self, name):
+                rows = [row for row in rows if getattr(row, name) == wanted]
+        if self.ray_version:
+            rows = [row for row in rows if f"{row.ray_version}.".startswith(f"{self.ray_version}.")]
+        for word in sorted(self.words, key=len, reverse=True):
+            rows = [row for row in rows if word in row.text]
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,8 @@ def select(view: JobView, query: JobQuery, limit: int, cursor: str = "") -> JobP
     """A page of the jobs that match. It costs a look at every job's row, and reads nothing. Raises InvalidQuery for a cursor not ours."""
     reverse = query.sort.startswith("-")
     key = _KEYS[query.sort.removeprefix("-")]
-    matching = [row for row in view.ordered(query.sort, key, reverse=reverse) if query.matches(row)]
+    everything = view.rows if query.sort == DEFAULT_SORT else view.ordered(query.sort, key, reverse=reverse)
+    matching = query.matching(everything)
     begin = _begin_after(matching, key, _read_cursor(cursor, query.sort), reverse=reverse) if cursor else 0
     rows = matching[begin : begin + limit]
     following = _make_cursor(query.sort, key(rows[-1])) if begin + limit < len(matching) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter
 from typing import Any
 
 import anyio
@@ -18,19 +19,18 @@ log = structlog.get_logger()
 
 # A search as one types asks several times a second: Redis is asked once.
 _FRESH_FOR = 1.0
-# Unpacking more entries than this at once leaves the event loop.
-_UNPACKED_HERE = 20
 _BETWEEN = "\n"
 
 
 class JobRow(msgspec.Struct, gc=False, frozen=True):
     """What a search looks at of one job. `place`: its number in its session's entry; `text`: all that is searched, in lower case.
 
-    Times in ms since the epoch, 0: not known; `failures` -1: not known.
+    Times in ms since the epoch, 0: not known; `duration` in ms, -1: it has not ended, or its start is not known; `failures` -1: not known.
     """
 
     start: int
     end: int
+    duration: int
     failures: int
     status: str
     namespace: str
@@ -41,18 +41,16 @@ class JobRow(msgspec.Struct, gc=False, frozen=True):
     session: str
     place: int
 
-    @property
-    def duration(self) -> int:
-        """In ms, -1: it has not ended, or its start is not known."""
-        return self.end - self.start if self.end and self.start else -1
+
+by_start = attrgetter("start", "session", "place")
 
 
 class JobView:
-    """The index at one moment; it does not change any more, and may be searched in any thread."""
+    """The index at one moment; it does not change any more, and may be searched in any thread. `rows`: the newest first."""
 
-    def __init__(self, entries: dict[str, bytes], rows: dict[str, list[JobRow]]) -> None:
+    def __init__(self, entries: dict[str, bytes], rows: list[JobRow]) -> None:
         self._entries = entries
-        self._rows = [row for of_session in rows.values() for row in of_session]
+        self.rows: Sequence[JobRow] = rows
         self._orders: dict[str, list[JobRow]] = {}
         # Of sessions without jobs, too. A session's key begins with its namespace.
         self._sessions = Counter(key.partition("/")[0] for key in entries)
@@ -65,16 +63,35 @@ class JobView:
         """How many sessions of these namespaces are in the index."""
         return sum(count for namespace, count in self._sessions.items() if namespace in namespaces)
 
+    @property
+    def names(self) -> set[str]:
+        return set(self._entries)
+
     def ordered(self, order: str, key: Callable[[JobRow], Any], *, reverse: bool) -> Sequence[JobRow]:
         """All rows by `key`, which `order` names: put in order when it is first asked for."""
         if order not in self._orders:
-            self._orders[order] = sorted(self._rows, key=key, reverse=reverse)
+            self._orders[order] = sorted(self.rows, key=key, reverse=reverse)
         return self._orders[order]
 
     def jobs_of(self, rows: Sequence[JobRow]) -> list[tuple[SessionJobs, Job]]:
         """Everything that the index holds of some jobs."""
         entries = {session: unpack(self._entries[session]) for session in {row.session for row in rows}}
         return [(entries[row.session], entries[row.session].jobs[row.place]) for row in rows]
+
+    def changed(self, entries: dict[str, bytes], removed: set[str]) -> JobView:
+        """The view with some sessions' entries in place of the former ones, and without others."""
+        kept = {session: entry for session, entry in self._entries.items() if session not in removed}
+        changed = entries.keys() | removed
+        rows = [row for row in self.rows if row.session not in changed]
+        for session, entry in entries.items():
+            try:
+                rows += job_rows(session, unpack(entry))
+            except ValueError as exc:
+                # Written by a worker of another version, or damaged: the session is loaded all the same when somebody enters it.
+                log.warning("entry of the index of jobs not readable", session=session, error=str(exc))
+        # Nearly in order already: what is kept was.
+        rows.sort(key=by_start, reverse=True)
+        return JobView(kept | entries, rows)
 
 
 class JobTable:
@@ -86,9 +103,7 @@ class JobTable:
         self._lock = anyio.Lock()
         self._asked = -_FRESH_FOR
         self._last = 0.0
-        self._entries: dict[str, bytes] = {}
-        self._rows: dict[str, list[JobRow]] = {}
-        self._view = JobView({}, {})
+        self._view = JobView({}, [])
 
     async def view(self) -> JobView:
         """What the index holds now, give or take a second. Raises StoreUnavailable."""
@@ -102,31 +117,15 @@ class JobTable:
 
     async def _follow(self) -> None:
         changes = await self._reader.changes(self._last)
-        if len(changes.entries) > _UNPACKED_HERE:
-            await anyio.to_thread.run_sync(self._take, changes.entries)
-        else:
-            self._take(changes.entries)
         removed: set[str] = set()
-        if changes.count != len(self._entries):
-            removed = self._entries.keys() - await self._reader.sessions()
-            for session in removed:
-                del self._entries[session], self._rows[session]
-        self._last = changes.last
+        if changes.count != len(self._view.names):
+            removed = self._view.names - await self._reader.sessions()
         if changes.entries or removed:
-            self._view = JobView(dict(self._entries), self._rows)
-
-    def _take(self, entries: dict[str, bytes]) -> None:
-        for session, entry in entries.items():
-            try:
-                rows = _rows(session, unpack(entry))
-            except ValueError as exc:
-                # Written by a worker of another version, or damaged: the session is loaded all the same when somebody enters it.
-                log.warning("entry of the index of jobs not readable", session=session, error=str(exc))
-                rows = []
-            self._entries[session], self._rows[session] = entry, rows
+            self._view = await anyio.to_thread.run_sync(self._view.changed, changes.entries, removed)
+        self._last = changes.last
 
 
-def _rows(key: str, entry: SessionJobs) -> list[JobRow]:
+def job_rows(key: str, entry: SessionJobs) -> list[JobRow]:
     session = entry.session
     ref = session.ref
     of_session = (str(ref), session.cluster)
@@ -134,6 +133,7 @@ def _rows(key: str, entry: SessionJobs) -> list[JobRow]:
         JobRow(
             start=job.start,
             end=job.end,
+            duration=job.end - job.start if job.end and job.start else -1,
             failures=-1 if job.failures is None else job.failures,
             status=job.status,
             namespace=session.namespace,

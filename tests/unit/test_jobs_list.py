@@ -19,7 +19,7 @@ from api.access.rights_file import GrantedRights
 from api.errors import add_error_handlers
 from api.jobs import routes
 from api.jobs.query import SORTS, JobQuery, parse_query, select
-from api.jobs.table import JobTable, JobView, _rows
+from api.jobs.table import JobTable, JobView
 from shared.errors import InvalidQuery
 from shared.jobs import SessionJobs, job_of_row, pack
 from shared.sessions import Session
@@ -53,8 +53,7 @@ ENTRIES = [
 
 
 def _view(entries: list[SessionJobs]) -> JobView:
-    packed = {entry.session.key: entry for entry in entries}
-    return JobView({key: pack(entry) for key, entry in packed.items()}, {key: _rows(key, entry) for key, entry in packed.items()})
+    return JobView({}, []).changed({entry.session.key: pack(entry) for entry in entries}, set())
 
 
 def _names(view: JobView, query: JobQuery, limit: int = 1000) -> list[str]:
