@@ -21,6 +21,7 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.InvalidReference: 400,
     errors.InvalidQuery: 400,
     errors.JobIndexOff: 404,
+    errors.JobNotFound: 404,
     errors.NoSessionChosen: 404,
     errors.SessionNotFound: 404,
     errors.ObjectNotFound: 404,

@@ -37,6 +37,12 @@ class JobIndexOff(HistoryError):
     code = "job_index_off"
 
 
+class JobNotFound(HistoryError):
+    """The index of jobs holds no job that was submitted under this id."""
+
+    code = "job_not_found"
+
+
 class NoSessionChosen(HistoryError):
     """A dashboard route at the root without the cookies that say which session is meant."""
 

@@ -37,6 +37,7 @@ RULES: Mapping[str, Rule] = {
     "GET /clusters": "caller",
     "GET /sessions": "caller",
     "GET /jobs": "caller",
+    "GET /jobs/{submission_id}": "caller",
     "GET /entered_cluster": "see",
     "GET /enter_cluster/{namespace}/{kind}/{name}": "see",
     "GET /enter_cluster/{namespace}/{kind}/{name}/{session}": "see",

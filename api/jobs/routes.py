@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
+from urllib.parse import quote
 
 import anyio
 import msgspec
@@ -15,8 +16,8 @@ from api.access.caller import visible_namespaces
 from api.jobs.query import DEFAULT_SORT, JobPage, parse_query, select
 from api.jobs.table import JobTable, JobView
 from api.pages.files import own
-from api.pages.navigation import by_accept, by_ray_dashboard, is_navigation
-from shared.errors import InvalidQuery, JobIndexOff
+from api.pages.navigation import by_accept, by_ray_dashboard, is_navigation, send_on
+from shared.errors import InvalidQuery, JobIndexOff, JobNotFound
 from shared.jobs import Job, SessionJobs
 from shared.settings import Settings
 from shared.store.job_index import JobIndexReader
@@ -24,6 +25,7 @@ from shared.store.job_index import JobIndexReader
 router = APIRouter()
 
 _PARAMETERS = frozenset(("q", "status", "namespace", "kind", "since", "until", "ray_version", "sort", "limit", "cursor"))
+_SAME_ID = 100
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,11 +54,30 @@ async def jobs(
     )  # fmt: skip
     view = await _view(request)
     seen = await visible_namespaces(view.namespaces)
-    query = replace(query, namespaces=seen)
+    if len(seen) < len(view.namespaces):
+        query = replace(query, namespaces=seen)
     # Off the event loop: all rows are looked at.
     page = await anyio.to_thread.run_sync(select, view, query, limit, cursor)
     body = {"jobs": _shown(view, page), "next": page.next, "total": page.total, "index": await _state(request, view.sessions(seen))}
     return by_accept(Response(_encode(body), headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}))
+
+
+@router.head("/jobs/{submission_id}", include_in_schema=False)
+@router.get("/jobs/{submission_id}")
+async def submitted_job(request: Request, submission_id: str) -> Response:
+    """A job by the id under which it was submitted, for alerts and notebooks: browsers are sent on to its page in the dashboard.
+
+    An id that was used in several clusters names them all, the newest first; browsers get the newest.
+    """
+    view = await _view(request)
+    seen = await visible_namespaces(view.namespaces)
+    rows = [row for row in view.rows if row.submission_id == submission_id and row.namespace in seen]
+    if not rows:
+        raise JobNotFound(f"no job was submitted as {submission_id!r}, as far as the index of jobs knows")
+    found = [job_row(entry, job) for entry, job in view.jobs_of(rows[:_SAME_ID])]
+    if is_navigation(request):
+        return send_on(request, f"../sessions/{found[0]['ref']}/dashboard/#/jobs/{quote(found[0]['id'], safe='')}")
+    return by_accept(Response(_encode({"jobs": found}), headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}))
 
 
 async def _view(request: Request) -> JobView:

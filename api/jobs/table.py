@@ -36,6 +36,7 @@ class JobRow(msgspec.Struct, gc=False, frozen=True):
     namespace: str
     kind: str
     name: str
+    submission_id: str
     ray_version: str
     text: str
     session: str
@@ -139,6 +140,7 @@ def job_rows(key: str, entry: SessionJobs) -> list[JobRow]:
             namespace=session.namespace,
             kind=ref.kind,
             name=job.identity,
+            submission_id=job.submission_id,
             ray_version=entry.ray_version,
             text=_BETWEEN.join(
                 [job.submission_id, job.job_id, job.entrypoint, job.message, job.error_type, *_items(job.metadata), *of_session]

@@ -274,6 +274,21 @@ async def test_what_is_wrong_with_a_request_is_said(client: httpx.AsyncClient, q
     assert query.partition("=")[0] in answer.json()["detail"]
 
 
+async def test_a_job_has_an_address_by_its_submission_id(client: httpx.AsyncClient, index: JobIndex) -> None:
+    index.put(FIRST.key, ENTRIES[0])
+    index.put(SECOND.key, _entry(SECOND, _job("load-b", start=9_000, job_id="07000000"), _job("a/b?", start=1)))
+    newest, older = (await client.get("/jobs/load-b")).json()["jobs"]
+    assert (newest["namespace"], older["namespace"]) == ("dev", "prod")
+    sent = await client.get("/jobs/load-b", headers=BROWSER)
+    assert sent.status_code == 303
+    assert sent.headers["Location"] == f"../sessions/dev/raycluster/lab/{SECOND.session}/dashboard/#/jobs/07000000"
+    (seen,) = (await client.get("/jobs/load-b", headers={"caller": "prod"})).json()["jobs"]
+    assert seen["namespace"] == "prod"
+    assert (await client.get("/jobs/a%2Fb%3F", headers={"caller": "prod"})).status_code == 404
+    missing = await client.get("/jobs/02000000")
+    assert (missing.status_code, missing.json()["code"]) == (404, "job_not_found"), "job ids are of one session each"
+
+
 async def test_browsers_get_the_page_and_a_ray_dashboard_in_front_the_list(client: httpx.AsyncClient) -> None:
     page = await client.get("/jobs?status=FAILED", headers=BROWSER)
     assert page.headers["Content-Type"].startswith("text/html")
