@@ -26,6 +26,7 @@ from api.dashboard.logs import routes as logs
 from api.dashboard.routing import DashboardRoutes
 from api.draining import Draining
 from api.errors import add_error_handlers
+from api.export import routes as export
 from api.host_names import HostNames, is_loopback
 from api.jobs import routes as all_jobs
 from api.jobs.table import JobTable
@@ -115,15 +116,11 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.router.routes.insert(
         0, Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
     )
-    app.include_router(health.router)
-    app.include_router(figures.router)
-    app.include_router(sessions.router)
-    app.include_router(all_jobs.router)
-    app.include_router(login.router)
-    app.include_router(pages)
+    routers = (health.router, figures.router, sessions.router, all_jobs.router, export.router, login.router, pages)
+    for router in routers:
+        app.include_router(router)
     app.router.default = dashboard
     add_error_handlers(app)
-    routers = (health.router, figures.router, sessions.router, all_jobs.router, login.router, pages)
     ours = [route for router in routers for route in router.routes]
     names = RouteNames(ours, routes.routes)
     # The last one is outermost.

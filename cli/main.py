@@ -11,6 +11,7 @@ import typer
 
 from cli import configuration, dashboard, environment, serve, server_sessions, tokens
 from cli.collect import collect
+from cli.export import export
 from cli.flower import flower
 from cli.metrics_reference import metrics
 from cli.prune import prune
@@ -47,6 +48,7 @@ app.command("sessions")(server_sessions.sessions)
 app.command("status")(server_sessions.status)
 app.command("load")(server_sessions.load)
 app.command("evict")(server_sessions.evict)
+app.command("export")(export)
 app.command("login")(tokens.login)
 app.command("token")(tokens.token)
 app.add_typer(dashboard.app, name="dashboard")

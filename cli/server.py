@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
 
@@ -50,17 +52,34 @@ class Server:
             )
         return answer
 
+    def download(self, path: str, params: dict[str, str | int], into: IO[bytes]) -> None:
+        """Write a whole answer of any size. Raises Failed for one that is cut off, too; OSError when it cannot be written."""
+        with self._errors("GET", path), self._client.stream("GET", self._address + path, params=params) as response:
+            if not response.is_success:
+                response.read()
+            self._check(response)
+            for piece in response.iter_bytes():
+                into.write(piece)
+
     def _ask(self, method: str, path: str, params: dict[str, str | int] | None = None) -> httpx.Response:
-        try:
+        with self._errors(method, path):
             response = self._client.request(method, self._address + path, params=params)
+        self._check(response)
+        return response
+
+    @contextmanager
+    def _errors(self, method: str, path: str) -> Iterator[None]:
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
             raise Failed(f"no server answers at {self._address}: is it running (`ray-history up`), or give --server ({exc})") from exc
         except httpx.HTTPError as exc:
             raise Failed(f"{self._address} did not answer {method} {path}: {exc or type(exc).__name__}") from exc
-        if response.is_success:
-            return response
-        hint = " (RAY_HISTORY_TOKEN, or `ray-history login`)" if response.status_code == httpx.codes.UNAUTHORIZED else ""
-        raise Failed(_problem(response) + hint)
+
+    def _check(self, response: httpx.Response) -> None:
+        if not response.is_success:
+            hint = " (RAY_HISTORY_TOKEN, or `ray-history login`)" if response.status_code == httpx.codes.UNAUTHORIZED else ""
+            raise Failed(_problem(response) + hint)
 
 
 def _problem(response: httpx.Response) -> str:
