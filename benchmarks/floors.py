@@ -23,9 +23,9 @@ import uvicorn
 
 from benchmarks.flat_events import FlatEvent
 from benchmarks.http_client import Connection
+from cli import tunables
 from cli.embedded_server import free_port
 from cli.processes import Processes
-from cli.serve import _TUNABLES
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -39,7 +39,7 @@ _decode_lines = msgspec.json.Decoder(FlatEvent, strict=False).decode_lines
 def decode_floor(files: Iterable[Path]) -> float:
     """Seconds, in a process that has the workers' memory settings."""
     command = [sys.executable, "-m", "benchmarks.floors", "decode", *map(str, files)]
-    done = subprocess.run(command, env={**os.environ, "GLIBC_TUNABLES": _TUNABLES}, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, env={**os.environ, **tunables.WORKER}, stdout=subprocess.PIPE, check=True)
     return float(json.loads(done.stdout))
 
 
@@ -87,7 +87,7 @@ def _send(port: int, body: bytes) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    # As cli/serve.py runs the API.
+    # As cli/run_api.py runs the API.
     options: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "log_config": None, "access_log": False, "server_header": False}
     uvicorn.run(app, host="127.0.0.1", port=port, lifespan="off", **options)
 

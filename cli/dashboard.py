@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cli.data_directory import default_data_dir
+from cli.data_directory import default_builds_dir
 from cli.errors import Failed
 
 app = typer.Typer(no_args_is_help=False, help="The Ray dashboard's own web pages, to be served under each session.")
@@ -56,10 +56,6 @@ def fetch(
     kept = (directory or default_builds_dir()).expanduser().absolute()
     for version in ray_versions or [""]:
         print(_fetched(version, kept))
-
-
-def default_builds_dir() -> Path:
-    return default_data_dir() / "dashboard"
 
 
 def _fetched(ray_version: str, kept: Path) -> Path:

@@ -14,3 +14,8 @@ def default_data_dir() -> Path:
 def config_dir() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "ray-history"
+
+
+def default_builds_dir() -> Path:
+    """Where builds of the Ray dashboard's frontend are."""
+    return default_data_dir() / "dashboard"

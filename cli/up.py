@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 
 from api.pages.builds import Builds
 from cli import preflight
+from cli.begin import begin
 from cli.collect import HOW_RAY_IS_STARTED, prepare_collecting
-from cli.dashboard import default_builds_dir
-from cli.data_directory import default_data_dir
-from cli.embedded_server import EmbeddedServer, free_port
-from cli.processes import Processes
+from cli.data_directory import default_builds_dir, default_data_dir
+from cli.embedded_server import embedded_program
 from cli.storage_layout import check_storage
 from cli.version import VERSION
 from shared.broker import check_broker
 from shared.settings import Settings
 from shared.store.start_check import check_redis
-
-_READY_TIMEOUT = 90.0
-# Longer than a child's own orderly end, which it knows better.
-_GRACE = {"collector": 30.0, "redis": 10.0, "worker": 15.0, "api": 10.0}
 
 
 def up(
@@ -62,7 +55,7 @@ def up(
     logs: Annotated[
         bool, typer.Option("--logs", help="Show the logs of all parts here instead of writing them to the data directory.")
     ] = False,
-) -> None:
+) -> int:
     """Run everything on this machine until Ctrl-C.
 
     Serves the sessions below --storage: an embedded Redis-compatible server, worker processes and the API.
@@ -89,80 +82,19 @@ def up(
     _set("PORT", chosen := preflight.check_port(address, settings.api.port))
     if (nothing := check_storage(settings.storage)) and not collect:
         print(f"ray-history: {nothing}", file=sys.stderr)
-    with preflight.data_directory(chosen_dir) as directory:
-        _run(
-            directory,
-            address,
-            chosen,
-            workers or min(os.cpu_count() or 1, 4),
-            storage=settings.storage.storage,
-            embedded=not redis_url,
-            collect=collect,
-            logs=logs,
-            pages=pages,
-            fetch_pages=_wants_pages(pages),
-        )
-
-
-def _run(
-    directory: Path,
-    host: str,
-    port: int,
-    workers: int,
-    *,
-    storage: str,
-    embedded: bool,
-    collect: bool,
-    logs: bool,
-    pages: Path,
-    fetch_pages: bool,
-) -> None:
-    log_dir = directory / "logs"
-    log_dir.mkdir(exist_ok=True)
-
-    def log(name: str) -> Path | None:
-        return None if logs else log_dir / f"{name}.log"
-
-    ourselves = [sys.executable, "-m", "cli"]
-    worker_ready = directory / "worker-ready"
-    worker_ready.unlink(missing_ok=True)
-    children = Processes()
-    with children.signals():
-        try:
-            if collect:
-                # First, and ended last: it is there when Ray sends, and loses nothing when another part fails to start.
-                children.start("collector", [sys.executable, "-m", "collector"], grace=_GRACE["collector"], log=log("collector"))
-            if embedded:
-                server = EmbeddedServer(preflight.keep_for(directory / "redis", f"{VERSION}\n{storage}\n"), free_port())
-                children.start("redis", server.command(), grace=_GRACE["redis"], log=log("redis"), stdin=server.configuration())
-                if not children.wait_until(server.answers, "redis", _READY_TIMEOUT):
-                    return
-                _set("REDIS_URL", server.url)
-            worker = [*ourselves, "worker", "--concurrency", str(workers), "--ready-file", str(worker_ready)]
-            children.start("worker", worker, grace=_GRACE["worker"], log=log("worker"))
-            children.start("api", [*ourselves, "api"], grace=_GRACE["api"], log=log("api"))
-            url = f"http://{_reachable(host)}:{port}"
-            if not children.wait_until(worker_ready.exists, "worker", _READY_TIMEOUT):
-                return
-            with httpx.Client(timeout=5, trust_env=False) as client:
-                if not children.wait_until(lambda: _is_ready(client, url), "api", _READY_TIMEOUT):
-                    return
-            print(f"Ray History Server is ready at {url} (Ctrl-C ends it)", flush=True)
-            if collect:
-                print(HOW_RAY_IS_STARTED, flush=True)
-            if fetch_pages:
-                children.start("fetch", [*ourselves, *_fetch_command(pages)], grace=1.0, errand=True)
-            elif not Builds(str(pages)).of(None):
-                command = f"ray-history {shlex.join(_fetch_command(pages))}"
-                print(f"Sessions open on plain pages. For the Ray dashboard's own, also while this runs: {command}", flush=True)
-            children.look_after(lambda said: print(f"ray-history: {said}", file=sys.stderr, flush=True))
-        finally:
-            children.end()
-            worker_ready.unlink(missing_ok=True)
-
-
-def _fetch_command(pages: Path) -> list[str]:
-    return ["dashboard", "fetch", *([] if pages == default_builds_dir() else ["--directory", str(pages)])]
+    return begin(
+        "cli.run_up",
+        {},
+        data_dir=str(chosen_dir),
+        host=address,
+        port=chosen,
+        workers=workers or min(os.cpu_count() or 1, 4),
+        redis=None if redis_url else [embedded_program(), f"{VERSION}\n{settings.storage.storage}\n"],
+        collecting=HOW_RAY_IS_STARTED if collect else "",
+        logs=logs,
+        pages=str(pages),
+        fetch_pages=_wants_pages(pages),
+    )
 
 
 def _wants_pages(pages: Path) -> bool:
@@ -170,19 +102,6 @@ def _wants_pages(pages: Path) -> bool:
     if Builds(str(pages)).of(None) or not sys.stdin.isatty():
         return False
     return typer.confirm("The Ray dashboard's own pages are not here yet. Fetch them in the background by pip (75 MB)?", default=True)
-
-
-def _is_ready(client: httpx.Client, url: str) -> bool:
-    try:
-        return client.get(f"{url}/readz").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
-
-
-def _reachable(host: str) -> str:
-    """The host to write in a URL: a wildcard address listens everywhere but is no place to go to."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]" if ":" in host else host
 
 
 def _set(name: str, value: object) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import structlog
@@ -23,6 +25,14 @@ from workers.lane_watch import LaneWatch
 log = structlog.get_logger()
 
 FAILED = 1
+# What Celery, Kombu and billiard import by name once a worker runs. Each process would have them for itself.
+_OF_EVERY_LANE = """
+    billiard.dummy billiard.heap billiard.popen_fork billiard.sharedctypes billiard.synchronize celery.app.amqp celery.app.control
+    celery.app.events celery.app.log celery.backends.base celery.concurrency.prefork celery.events.dispatcher celery.events.receiver
+    celery.worker.autoscale celery.worker.components celery.worker.consumer celery.worker.consumer.delayed_delivery celery.worker.control
+    celery.worker.heartbeat celery.worker.loops celery.worker.strategy encodings.idna kombu.asynchronous.hub kombu.mixins
+    kombu.transport.redis _cffi_backend cffi.cparser
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,13 @@ class Lane:
     node: str
     queues: tuple[str, ...]
     processes: int
+
+
+def import_for_lanes() -> None:
+    """Before the fork, so that lanes and their processes share the memory. A name that another version does not have is no harm."""
+    for name in _OF_EVERY_LANE.split():
+        with suppress(ModuleNotFoundError):
+            import_module(name)
 
 
 def lanes(node: str, processes: int, *, light: bool) -> list[Lane]:

@@ -66,6 +66,7 @@ class Supervisor:
         """Until a signal asks to end. Returns the exit code: 0 only then; 1 when something ends again and again."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
+        lane.import_for_lanes()
         gc.collect()
         gc.freeze()
         failed = ""

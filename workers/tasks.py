@@ -25,7 +25,6 @@ from shared.errors import (
 from shared.live.factory import open_live
 from shared.live.heads import Heads
 from shared.live.port import LiveDirectory
-from shared.live.resolver import ensure_dead
 from shared.metrics import LOADS, QUEUE_WAIT, TAKEOVERS
 from shared.queue import LoadQueue
 from shared.sessions import Session
@@ -89,8 +88,7 @@ def load_session(self: Any, session: dict[str, str | None], generation: str) -> 
         else:
             TAKEOVERS.labels("worker").inc()
         with run:
-            directory, heads = _live()
-            ensure_dead(run.session, directory, heads, settings.live)
+            _ensure_dead(run.session)
             looked_at = time.time()
             files = list_files(run, _storage())
             run.listing = Listing(files.digest(), round(looked_at * 1000))
@@ -136,6 +134,16 @@ def check_session(self: Any, session: dict[str, str | None], snapshot: str) -> N
             _queue().send_load(found, generation)
     except (StorageUnavailable, StoreUnavailable) as exc:
         log.warning("not checked", error=str(exc))
+
+
+def _ensure_dead(session: Session) -> None:
+    """Raises SessionIsLive, or KubernetesUnavailable when it cannot be known."""
+    directory, heads = _live()
+    if directory.enabled:
+        # Imported here: where no clusters run nothing of it is needed.
+        from shared.live.resolver import ensure_dead  # noqa: PLC0415
+
+        ensure_dead(session, directory, heads, settings.live)
 
 
 def _redelivered(task: Any) -> bool:

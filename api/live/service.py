@@ -7,23 +7,25 @@ only `latest`, `live` and sessions that are not loaded need. `revived` costs a l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.live.proxy import LiveProxy
-from api.live.running import RunningSessions
 from shared.errors import KubernetesUnavailable
-from shared.live.asking import Asker
 from shared.live.heads import Heads
 from shared.live.port import LiveCluster, LiveDirectory
-from shared.live.resolver import LiveResolver
 from shared.sessions import Session, SessionRef
 from shared.settings import LiveSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from api.live.proxy import LiveProxy
+    from api.live.running import RunningSessions
+    from shared.live.resolver import LiveResolver
 
 _T = TypeVar("_T")
 
@@ -42,6 +44,14 @@ class LiveSessions:
 
     async def start(self) -> None:
         """Open connections and start the watch. Kubernetes being away is no reason not to start: it is said when asked."""
+        if not self._directory.enabled:
+            return
+        # Imported here: without Kubernetes nothing of it is needed.
+        from api.live.proxy import LiveProxy  # noqa: PLC0415
+        from api.live.running import RunningSessions  # noqa: PLC0415
+        from shared.live.asking import Asker  # noqa: PLC0415
+        from shared.live.resolver import LiveResolver  # noqa: PLC0415
+
         # Two pools: long answers that hold every connection must not keep us from asking heads for their session.
         asking, passing_on = self._clients = [self._heads.client(), self._heads.client()]
         self._resolver = LiveResolver(self._directory, self._heads, self._settings, asking)
@@ -74,7 +84,7 @@ class LiveSessions:
         `session` is what the bucket knows of a reference by real name: it tells which of an owner's clusters to ask.
         Raises KubernetesUnavailable when Kubernetes or the head cannot tell.
         """
-        return await _started(self._resolver).live_cluster(ref, session)
+        return await _started(self._resolver).live_cluster(ref, session) if self._directory.enabled else None
 
     def revived(self, session: Session) -> LiveCluster | None:
         """The cluster that is known to run a session which was dead when it was loaded: its snapshot is to be dropped, too.
@@ -101,7 +111,7 @@ class LiveSessions:
 
     async def running(self, clusters: Sequence[LiveCluster]) -> Mapping[str, str]:
         """The names of the sessions that `clusters` run, by `cluster.key`, of those whose head says so quickly: for listings only."""
-        return await _started(self._running).names(clusters)
+        return await _started(self._running).names(clusters) if clusters else {}
 
     async def respond(self, request: Request, cluster: LiveCluster) -> Response:
         """The live dashboard's answer, streamed, to a request at the root or below a session's path.

@@ -9,14 +9,13 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import httpx
-
 from shared.errors import InvalidReference, KubernetesUnavailable, SettingsError
 from shared.live.port import LiveCluster, LiveDirectory
 from shared.live.rayclusters import DASHBOARD_PORT_NAME
 from shared.settings import LiveSettings
 
 if TYPE_CHECKING:
+    import httpx
     from kubernetes.client import Configuration
 
 # httpcore compares every idle connection with all others at each request: more of them cost more than connecting anew.
@@ -43,6 +42,8 @@ class Heads:
 
         Raises KubernetesUnavailable when the cluster has no head to ask, InvalidReference for a path that climbs.
         """
+        import httpx  # noqa: PLC0415 - as below
+
         service = cluster.head_service
         if not cluster.answering:
             raise KubernetesUnavailable(f"RayCluster {cluster.key} has no running head")
@@ -78,6 +79,9 @@ class Heads:
 
     def client(self) -> httpx.AsyncClient:
         """A client of its own pool: no redirects followed, no proxy from the environment, no cookies kept between answers."""
+        # Imported here: where no clusters run nothing of it is needed.
+        import httpx  # noqa: PLC0415
+
         settings = self._settings
         kubernetes = self._configuration
         return httpx.AsyncClient(
