@@ -1,25 +1,26 @@
-"""`/api/v0/tasks/timeline`: a Chrome trace of the profile events of up to 10,000 tasks, streamed as it is made.
+"""`/api/v0/tasks/timeline`: a Chrome trace of the profile events of up to 10,000 tasks, as live has it; `limit=all`: of every task.
 
 Mirrors Ray's `_private/profiling.chrome_tracing_dump`: a trace's pid stands for a node, its tid for a worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
 
+import anyio
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
-from api.dashboard.list_options import MAX_LIMIT, split_filters
+from api.dashboard.list_options import ALL, MAX_LIMIT, split_filters
 from api.dashboard.routing import Routes
 from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NOT_DRIVER
 from shared.ray.columns import TASKS
-from shared.snapshots.filters import BadFilter
+from shared.snapshots.filters import BadFilter, Filter
 
 routes = Routes()
 
@@ -39,13 +40,14 @@ _COLORS = {
 }
 _OTHER_COLOR = "generic_work"
 _ROWS_PER_CHUNK = 200
+_NOTHING = msgspec.Raw(b"{}")
 
 
 class _Span(msgspec.Struct):
     start_time: float
     end_time: float
     event_name: str
-    extra_data: Any
+    extra_data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Profile(msgspec.Struct):
@@ -65,6 +67,7 @@ class _Task(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Task).decode
+_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,56 +75,109 @@ _encode = msgspec.json.Encoder().encode
 async def tasks_timeline(request: Request, scope: DashboardScope) -> Response:
     job_id = request.query_params.get("job_id")
     try:
-        source, _ = split_filters(TASKS, [("job_id", "=", job_id)] if job_id else [])
+        of_job, _ = split_filters(TASKS, [("job_id", "=", job_id)] if job_id else [])
     except BadFilter as exc:
         return answers.refused(f"job_id: {exc}")
-    page = await scope.snapshot.table("tasks").select(source=(NOT_DRIVER, *source), limit=MAX_LIMIT, detail=True)
-    headers = {}
+    source = (NOT_DRIVER, *of_job)
+    response: Response
+    if request.query_params.get("limit") != ALL:
+        page = await scope.snapshot.table("tasks").select(source=source, limit=MAX_LIMIT, detail=True)
+        response = answers.json_pieces(await anyio.to_thread.run_sync(lambda: list(trace(page.rows))))
+    elif request.method == "HEAD":
+        response = answers.json_bytes(b"")
+    else:
+        response = StreamingResponse(_whole_trace(scope, source), media_type="application/json")
     if request.query_params.get("download") == "1":
-        headers["Content-Disposition"] = f'attachment; filename="timeline-{job_id}-{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.json"'
-    return StreamingResponse(trace(page.rows), media_type="application/json", headers=headers)
+        name = f"timeline-{job_id}-{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.json"
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+async def _whole_trace(scope: DashboardScope, source: Sequence[Filter]) -> AsyncIterator[bytes]:
+    """Of every task, some thousand at a time: memory is bounded whatever the session's size."""
+    made = _Trace()
+    async for page in scope.snapshot.table("tasks").stream(source=source, detail=True):
+        if page.rows:
+            yield await anyio.to_thread.run_sync(made.events, page.rows)
+    yield made.end()
 
 
 def trace(rows: Sequence[bytes]) -> Iterator[bytes]:
     """The trace's JSON text in pieces, from detailed task rows."""
-    nodes: dict[str, int] = {}
-    workers: dict[tuple[int, str], int] = {}
-    separator = b"["
+    made = _Trace()
     for start in range(0, len(rows), _ROWS_PER_CHUNK):
-        events = [event for row in rows[start : start + _ROWS_PER_CHUNK] for event in _complete_events(_decode(row), nodes, workers)]
-        if events:
-            yield separator + _encode(events)[1:-1]
-            separator = b","
-    named = [{"name": "process_name", "args": {"name": f"Node {node}"}, "pid": pid, "ph": "M"} for node, pid in nodes.items()] + [
-        {"name": "thread_name", "args": {"name": worker}, "pid": pid, "tid": tid, "ph": "M"} for (pid, worker), tid in workers.items()
-    ]
-    yield separator + _encode(named)[1:-1] + b"]" if named else separator.replace(b",", b"") + b"]"
+        yield made.events(rows[start : start + _ROWS_PER_CHUNK])
+    yield made.end()
 
 
-def _complete_events(task: _Task, nodes: dict[str, int], workers: dict[tuple[int, str], int]) -> Iterator[dict[str, Any]]:
-    profile = task.profiling_data
-    if profile.component_type not in ("worker", "driver"):
-        return
-    for span in profile.events:
-        extra = span.extra_data if isinstance(span.extra_data, dict) else {}
-        args = {
-            **extra,
+class _Trace:
+    """One trace, made row by row: numbers nodes and workers in the order in which it meets them, and names them at its end."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, int] = {}
+        self._workers: dict[tuple[int, str], int] = {}
+        self._begun = False
+
+    def events(self, rows: Iterable[bytes]) -> bytes:
+        """The complete events of some more rows, as a piece of the array."""
+        return self._piece([event for row in rows for event in self._events_of(_decode(row))])
+
+    def end(self) -> bytes:
+        """The names of nodes and workers, and the array's end."""
+        named = [{"name": "process_name", "args": {"name": f"Node {node}"}, "pid": pid, "ph": "M"} for node, pid in self._nodes.items()]
+        threads = [
+            {"name": "thread_name", "args": {"name": worker}, "pid": pid, "tid": tid, "ph": "M"}
+            for (pid, worker), tid in self._workers.items()
+        ]
+        last = self._piece([_encode(one) for one in (*named, *threads)])
+        return last + (b"]" if self._begun else b"[]")
+
+    def _piece(self, events: list[bytes]) -> bytes:
+        if not events:
+            return b""
+        before, self._begun = b"," if self._begun else b"[", True
+        return before + b",".join(events)
+
+    def _events_of(self, task: _Task) -> Iterator[bytes]:
+        profile = task.profiling_data
+        if profile.component_type not in ("worker", "driver") or not profile.events:
+            return
+        pid = self._nodes.setdefault(profile.node_ip_address, len(self._nodes))
+        tid = self._workers.setdefault((pid, f"{profile.component_type}:{profile.component_id}"), len(self._workers))
+        ours = {
             "task_id": task.task_id,
             "job_id": task.job_id,
             "attempt_number": task.attempt_number,
             "func_or_class_name": task.func_or_class_name,
             "actor_id": task.actor_id,
         }
-        pid = nodes.setdefault(profile.node_ip_address, len(nodes))
-        tid = workers.setdefault((pid, f"{profile.component_type}:{profile.component_id}"), len(workers))
-        yield {
-            "cat": span.event_name,
-            "name": extra.get("name", span.event_name),
-            "pid": pid,
-            "tid": tid,
-            "ts": span.start_time * 1e3,
-            "dur": span.end_time * 1e3 - span.start_time * 1e3,
-            "cname": _COLORS.get(str(extra.get("cname", span.event_name)), _OTHER_COLOR),
-            "args": args,
-            "ph": "X",
-        }
+        args_alone = _encode(ours)
+        for span in profile.events:
+            extra, args = {}, args_alone
+            # Most spans say nothing more.
+            if span.extra_data != _NOTHING:
+                extra = _decode_any(span.extra_data)
+                extra = extra if isinstance(extra, dict) else {}
+                args = _encode(extra | ours)
+            start, end = span.start_time * 1e3, span.end_time * 1e3
+            # As text: an object for each span would take most of the time of an answer.
+            yield b'{"cat":%b,"name":%b,"pid":%d,"tid":%d,"ts":%b,"dur":%b,"cname":"%b","args":%b,"ph":"X"}' % (
+                _text(span.event_name),
+                _encode(extra["name"]) if "name" in extra else _text(span.event_name),
+                pid,
+                tid,
+                _encode(start),
+                _encode(end - start),
+                _color(str(extra.get("cname", span.event_name))),
+                args,
+            )
+
+
+@lru_cache(maxsize=1024)
+def _text(name: str) -> bytes:
+    return _encode(name)
+
+
+@lru_cache(maxsize=1024)
+def _color(name: str) -> bytes:
+    return _COLORS.get(name, _OTHER_COLOR).encode()
