@@ -58,6 +58,8 @@ def make_celery(settings: Settings) -> Celery:
         task_track_started=True,
         task_send_sent_event=True,
         worker_send_task_events=True,
+        # A process that does not begin in time is taken for one that hangs, and killed: beginning is connecting.
+        worker_proc_alive_timeout=60.0,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )

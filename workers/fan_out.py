@@ -22,7 +22,7 @@ from shared.store.protocol.ledger import Step
 from workers.bad_data import Skipped
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
-from workers.event_files import SessionFiles
+from workers.event_files import SessionFiles, read_stored
 from workers.load import LINEAGE_TASKS, finish, merge_all_entities, merge_one_range
 from workers.load_run import Listing, LoadRun
 from workers.parse_files import parse
@@ -135,7 +135,7 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
     events = [event for part in range(parts) for event in _kept(run, f"e:{part}", list[dict[str, Any]])]
     files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs)
     skipped = Skipped()
-    entities = merge_all_entities(run, storage, files, events, skipped)
+    entities = merge_all_entities(run, read_stored(run, storage, files), events, skipped)
     report = _Parsed([], list(skipped.counts.items()), skipped.samples)
     run.keep({"s:entities": compress_passing(_pack(report))})
     ends = with_log_starts(entities.ends, (chunk for at in range(ranges) for chunk in _records(run, parts, at)))

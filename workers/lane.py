@@ -16,11 +16,15 @@ from celery.utils.nodenames import default_nodename, host_format
 
 from shared.metrics import WORKER_PROCESSES
 from shared.settings import Settings
+from shared.storage.factory import import_adapter
 from shared.task_names import loads_queue, steps_queue
 from workers.app import app, keyspace
+from workers.engine import NoSuchEngine, engine_for
 from workers.graceful_shutdown import hand_back_after
 from workers.lane_states import LaneStates
 from workers.lane_watch import LaneWatch
+from workers.tasks import connect
+from workers.warm_up import WarmProcesses
 
 log = structlog.get_logger()
 
@@ -45,8 +49,13 @@ class Lane:
     processes: int
 
 
-def import_for_lanes() -> None:
+def import_for_lanes(settings: Settings) -> None:
     """Before the fork, so that lanes and their processes share the memory. A name that another version does not have is no harm."""
+    import_adapter(settings.storage)
+    with suppress(NoSuchEngine):  # each load says so
+        engine_for(settings.load.engine)
+    if settings.live.kubernetes != "none":
+        import_module("shared.live.kubernetes")
     for name in _OF_EVERY_LANE.split():
         with suppress(ModuleNotFoundError):
             import_module(name)
@@ -84,7 +93,7 @@ def run(lane: Lane, states: LaneStates, settings: Settings) -> int:
         without_gossip=True,
         quiet=True,
     )
-    watch = LaneWatch(lane.name, states, worker)
+    watch = LaneWatch(lane.name, states, worker, WarmProcesses(lane.processes, connect))
     worker_process_init.connect(_forget_signals, weak=False)
     hand_back_after(settings.worker.worker_grace)
     watch.start()

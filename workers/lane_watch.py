@@ -17,6 +17,7 @@ from celery.signals import heartbeat_sent, worker_ready, worker_shutting_down
 from celery.worker import state as celery_state
 
 from workers.lane_states import BROKER, ENDING, POOL, STARTING, STUCK, TAKING, LaneStates
+from workers.warm_up import WarmProcesses
 
 log = structlog.get_logger()
 
@@ -35,10 +36,11 @@ _EXIT_CODE = 70
 
 
 class LaneWatch:
-    """`worker`: the lane's Celery worker, watched from a thread of its process."""
+    """`worker`: the lane's Celery worker, and the `processes` of its pool, watched from a thread of its process."""
 
-    def __init__(self, lane: str, states: LaneStates, worker: Any) -> None:
+    def __init__(self, lane: str, states: LaneStates, worker: Any, processes: WarmProcesses) -> None:
         self._lane, self._states, self._worker = lane, states, worker
+        self._processes = processes
         self._taking = False
         self._said = time.monotonic()
         self._in_a_row: Counter[str] = Counter()
@@ -75,7 +77,7 @@ class LaneWatch:
     def _look(self) -> str:
         if self.asked_to_end:
             return ENDING
-        if not self._taking:
+        if not self._taking or not self._processes.all_begun():
             return STARTING
         silent = time.monotonic() - self._said
         for word, wrong in ((STUCK, self._holds_and_runs_nothing()), (POOL, self._has_no_process())):

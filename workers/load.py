@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import structlog
 
@@ -14,7 +16,7 @@ from workers.bad_data import PASSING, Skipped
 from workers.engine import engine_for
 from workers.entities import Entities, build
 from workers.entities.ends import TaskEnds
-from workers.event_files import SessionFiles, read_stored
+from workers.event_files import SessionFiles, Stored, read_stored
 from workers.job_index.loaded import tell_jobs
 from workers.load_run import LoadRun
 from workers.parse_files import parse
@@ -34,8 +36,11 @@ LINEAGE_TASKS = 200_000
 def load(run: LoadRun, storage: Storage, files: SessionFiles) -> None:
     """Load `run.session` and publish it. Raises StaleGeneration if the claim is lost, StorageUnavailable if no file can be read."""
     chunks: list[bytes] = []
-    parsed = parse(run, storage, files.events, Ranges(1), chunks.extend)
-    entities = merge_all_entities(run, storage, files, parsed.others, parsed.skipped)
+    # Both wait for the store most of the time: at once.
+    with ThreadPoolExecutor(1, thread_name_prefix="read-stored") as reader:
+        stored = reader.submit(copy_context().run, read_stored, run, storage, files)
+        parsed = parse(run, storage, files.events, Ranges(1), chunks.extend)
+        entities = merge_all_entities(run, stored.result(), parsed.others, parsed.skipped)
     run.progress("merging")
     merged = merge_one_range(run, 0, chunks, with_log_starts(entities.ends, chunks))
     publish(run, entities, merged, parsed.skipped)
@@ -54,10 +59,10 @@ def merge_one_range(run: LoadRun, number: int, chunks: Iterable[bytes], ends: Ta
         return engine.merge_range(number, [], ends)
 
 
-def merge_all_entities(run: LoadRun, storage: Storage, files: SessionFiles, events: list[dict[str, object]], skipped: Skipped) -> Entities:
+def merge_all_entities(run: LoadRun, stored: Stored, events: list[dict[str, object]], skipped: Skipped) -> Entities:
     """Everything that is not a task, from its events, the stored snapshots and the log events."""
     known = skipped.total
-    entities = build(events, read_stored(run, storage, files), run.session, skipped)
+    entities = build(events, stored, run.session, skipped)
     for kind, message in entities.defects.items():
         run.loss(f"all {kind}", "internal_error", message)
     run.progress(events_skipped=skipped.total - known)

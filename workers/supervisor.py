@@ -50,6 +50,7 @@ class Supervisor:
     """Of one worker. `ready_file` is there while all lanes take tasks for the first time, until the end."""
 
     def __init__(self, lanes: Sequence[Lane], settings: Settings, ready_file: Path | None) -> None:
+        self._settings = settings
         self._lanes = [one.name for one in lanes]
         self._grace = settings.worker.worker_grace + _MARGIN
         self._states = LaneStates(self._lanes)
@@ -66,7 +67,7 @@ class Supervisor:
         """Until a signal asks to end. Returns the exit code: 0 only then; 1 when something ends again and again."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
-        lane.import_for_lanes()
+        lane.import_for_lanes(self._settings)
         gc.collect()
         gc.freeze()
         failed = ""

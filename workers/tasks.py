@@ -31,7 +31,7 @@ from shared.sessions import Session
 from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.storage.port import Storage
-from shared.store.client import SyncRedis, open_redis
+from shared.store.client import SyncRedis, open_redis, redis_errors
 from shared.store.job_index import JobIndex
 from shared.store.protocol.ledger import Step
 from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD
@@ -70,6 +70,13 @@ def _live() -> tuple[LiveDirectory, Heads]:
 @cache
 def _queue() -> LoadQueue:
     return LoadQueue(app)
+
+
+def connect() -> None:
+    """What every task needs, made and connected. Raises StorageUnavailable, StoreUnavailable."""
+    with redis_errors():
+        _redis().ping()
+    _storage().prepare()
 
 
 @app.task(name=LOAD_SESSION, **_RETRIES)

@@ -33,7 +33,9 @@ log = structlog.get_logger()
 
 # A generation that was current so short a time ago is taken for current: a dashboard asks a dozen routes at once.
 _CURRENT_FOR = 1.0
-_FIRST_POLL, _LONGEST_POLL = 0.02, 0.25
+_FIRST_POLL, _LONGEST_POLL = 0.01, 0.25
+# A load's end is seen late by at most this share of the wait.
+_POLL_SHARE = 0.1
 # So many requests at once ask the bucket for sessions that no recent listing holds; the threads of all others stay free.
 _LOOKS_AT_ONCE = 8
 
@@ -103,17 +105,17 @@ class Sessions:
 
     async def enter_loaded(self, ref: SessionRef, wait: float) -> Entered:
         """The same, but holds on until the session is loaded or `wait` seconds have passed."""
-        deadline = time.monotonic() + wait
-        pause = _FIRST_POLL
+        begun = time.monotonic()
+        deadline = begun + wait
         again = False
         while True:
             entered = await self.enter(ref, again=again)
             again = True
-            left = min(deadline, self._draining.until) - time.monotonic()
+            now = time.monotonic()
+            left = min(deadline, self._draining.until) - now
             if entered.generation or entered.cluster or left <= 0:
                 return entered
-            await anyio.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_POLL)
+            await anyio.sleep(min(max(_FIRST_POLL, (now - begun) * _POLL_SHARE), _LONGEST_POLL, left))
 
     async def note_use(self, entered: Entered) -> None:
         """This generation is being read: it must not be the next one to be evicted, nor expire."""

@@ -33,6 +33,15 @@ def open_storage(settings: StorageSettings) -> Storage:
     return open_object_store(settings, scheme, bucket, root)
 
 
+def import_adapter(settings: StorageSettings) -> None:
+    """What `open_storage` imports, without opening anything: for a process that is to be forked. Raises SettingsError for a bad URL."""
+    scheme = storage_parts(settings.storage)[0]
+    if scheme == "s3":
+        import shared.storage.s3  # noqa: PLC0415
+    elif scheme != "file":
+        import shared.storage.object_store  # noqa: F401, PLC0415
+
+
 def open_writer(settings: StorageSettings) -> StorageWriter:
     """The write side of the same store. Asks nothing of it yet. Raises SettingsError for a bad URL."""
     scheme, bucket, root = storage_parts(settings.storage)

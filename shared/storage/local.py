@@ -44,6 +44,9 @@ class LocalStorage:
         except OSError as exc:
             raise self._unavailable(exc) from exc
 
+    def prepare(self) -> None:
+        """There is nothing to connect."""
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         root = self._real_root()
         start = self._inside(root, prefix[:-1]) if prefix else root

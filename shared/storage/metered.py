@@ -26,6 +26,9 @@ class MeteredStorage:
         with timed(STORAGE_SECONDS, "check"):
             self._storage.check()
 
+    def prepare(self) -> None:
+        self._storage.prepare()
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return _measured("list", self._storage.list(prefix))
 

@@ -80,6 +80,10 @@ class ObjectStoreStorage:
         except ObjectNotFound as exc:
             raise StorageUnavailable(f"storage {self!r}: there is no such bucket or container") from exc
 
+    def prepare(self) -> None:
+        """The first listing connects; only credentials are found now."""
+        self._call(lambda: self._store, attempts=1)
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         found = self._without_placeholders(prefix)
         # Accounts with a hierarchical namespace list directories before their siblings.

@@ -31,6 +31,9 @@ class Storage(Protocol):
     def check(self) -> None:
         """Is the root there and readable? Raises StorageUnavailable with one clear line otherwise."""
 
+    def prepare(self) -> None:
+        """Make and connect clients, so that the first read need not. Raises StorageUnavailable; nothing depends on its success."""
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object below `prefix` (which ends in `/` or is empty), recursively, in key order, paginated lazily.
 

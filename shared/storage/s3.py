@@ -61,6 +61,9 @@ class S3Storage:
     def check(self) -> None:
         self._call(lambda: self._page(self._root, None, "", 1), attempts=_PATIENCE_OF_CHECK)
 
+    def prepare(self) -> None:
+        self._call(self._bulk_store if rust.usable() else self._open, attempts=1)
+
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         # Not every store that speaks S3 lists in key order: SeaweedFS lists directories as a file system does.
         return self._below(prefix) if self._lists_in_order() else iter(sorted(self._below(prefix), key=lambda info: info.key.encode()))

@@ -57,6 +57,11 @@ class StorageContract:
     def test_check_passes(self, storage: Storage) -> None:
         storage.check()
 
+    def test_what_was_prepared_reads_like_any_other(self, storage: Storage) -> None:
+        storage.prepare()
+        below = list(storage.list("a/"))
+        assert [found for _, found in storage.read_many(below)] == [OBJECTS[info.key] for info in below]
+
     def test_lists_everything_recursively_in_key_order_with_sizes(self, storage: Storage) -> None:
         expected = [ObjectInfo(key, len(content)) for key, content in sorted(OBJECTS.items(), key=lambda item: item[0].encode())]
         assert list(storage.list("")) == expected
