@@ -27,6 +27,7 @@ from api.dashboard.routing import DashboardRoutes
 from api.draining import Draining
 from api.errors import add_error_handlers
 from api.export import routes as export
+from api.freed_memory import giving_back
 from api.host_names import HostNames, is_loopback
 from api.jobs import routes as all_jobs
 from api.jobs.table import JobTable
@@ -79,8 +80,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         access.authenticator = open_authenticator(settings)
         live = LiveSessions(*open_live(settings.live, storage), settings.live)
         await live.start()
-        app.state.storage, app.state.redis, app.state.keyspace = storage, redis, Keyspace.of(settings)
-        app.state.queue = queue
+        app.state.storage, app.state.redis, app.state.queue, app.state.keyspace = storage, redis, queue, Keyspace.of(settings)
         app.state.jobs = JobTable(JobIndexReader(redis, app.state.keyspace))
         app.state.cache = BlockCache(settings.api.block_cache)
         app.state.limits = CallerLimits(settings.api)
@@ -90,8 +90,9 @@ def create_app_with(settings: Settings) -> FastAPI:
         gc.collect()
         gc.freeze()
         try:
-            with draining.on_sigterm():
-                yield
+            async with giving_back():
+                with draining.on_sigterm():
+                    yield
         finally:
             await access.authenticator.aclose()
             await live.aclose()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.begin import begin
-from cli.tunables import WORKER
+from cli.tunables import API, WORKER
 
 
 def api(
@@ -33,7 +33,7 @@ def api(
         os.environ["RAY_HISTORY_SHUTDOWN_GRACE"] = str(max(1.0, shutdown_grace))
     if host:
         os.environ["RAY_HISTORY_HOST"] = host
-    return begin("cli.run_api", {}, port=port, processes=processes)
+    return begin("cli.run_api", API, port=port, processes=processes)
 
 
 def worker(
