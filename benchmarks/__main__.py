@@ -11,18 +11,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import cold_loads, job_index, page, reads
+from benchmarks import cold_loads, job_index, memory, page, reads
 from benchmarks.bench import FULL, QUICK, Bench, say
 from benchmarks.report import Report, Row
 from benchmarks.server import running
 
 MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
+    "memory": memory.idle,
     "recorded": cold_loads.recorded_session,
     "cold-load": cold_loads.medium_session,
     "small-files": cold_loads.small_files,
     "large": cold_loads.large_session,
     "fairness": cold_loads.small_beside_large,
     "page": reads.page_of_tasks,
+    "timeline": reads.timeline,
     "one-task": reads.one_task,
     "not-modified": reads.not_modified,
     "summaries": reads.summaries,

@@ -67,6 +67,29 @@ def page_of_tasks(bench: Bench) -> list[Row]:
     ]
 
 
+def timeline(bench: Bench) -> list[Row]:
+    """The timeline of as many tasks as live gives, made and then kept."""
+    session = bench.session(SessionPlan(bench.sizes.small, jobs=2)).plan.session
+    _ensure_loaded(bench, session)
+    first: list[Answer] = []
+    repeated: list[Answer] = []
+    sent = _SendFloor(bench)
+    for _ in range(bench.sizes.restarts):
+        _cold_api(bench)
+        with bench.server.connect() as connection:
+            answers = [_get(connection, session, f"{_IS_STATE_API}/timeline") for _ in range(_REPEATS)]
+        first.append(answers[0])
+        repeated += answers[1:]
+        sent.measure(first[0].body)
+    found, again = (median(answer.seconds for answer in taken) * 1000 for taken in (first, repeated))
+    details = {"bytes": len(first[0].body)}
+    floor = sent.milliseconds
+    return [
+        Row("timeline of 10,000 tasks: first request", found, "ms", 4.0, floor=floor, floor_name="send floor", details=details),
+        Row("timeline of 10,000 tasks: repeated", again, "ms", 1.5, floor=floor, floor_name="send floor"),
+    ]
+
+
 def one_task(bench: Bench) -> list[Row]:
     """Tasks by id, every time another one, from anywhere in a large session."""
     large = bench.large()

@@ -80,6 +80,11 @@ class Server:
     def api_process(self) -> psutil.Process:
         return self._process("api")
 
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """All processes of each part."""
+        parts = {name: self._process(name) for name in ("api", "worker")}
+        return {name: [part, *part.children(recursive=True)] for name, part in parts.items()}
+
     def evict(self, session: Session) -> None:
         with self.connect() as connection:
             connection.request("DELETE", f"/sessions/{session.ref}")
