@@ -70,7 +70,7 @@ def history_problem(exc: errors.HistoryError, problem: Callable[..., Response] =
     if isinstance(exc, errors.LoadFailed):
         return problem(status, exc.code, str(exc), retry_after=exc.retry_after, cause=exc.cause_code)
     if isinstance(exc, errors.TooManyRequests):
-        return problem(status, exc.code, str(exc), retry_after=exc.retry_after)
+        return problem(status, exc.code, str(exc), retry_after=exc.retry_after or None)
     if status >= 500:
         log.warning("request failed", code=exc.code, error=str(exc))
     return problem(status, exc.code, str(exc), retry_after=_RETRY_AFTER.get(type(exc), _RETRY_AFTER_OUTAGE) if status == 503 else None)

@@ -60,6 +60,10 @@ class Server:
         part = self._part("worker", [*_CLI, "worker", "--concurrency", str(count), "--ready-file", str(ready)], engine=engine)
         part.wait_until(ready.exists, "worker", _READY)
 
+    def end_workers(self) -> None:
+        """What is asked for from now on waits."""
+        self._end("worker")
+
     def start_api(self) -> None:
         """Instead of the one that runs, if any."""
         self._end("api")

@@ -146,7 +146,8 @@ class TooManyRequests(HistoryError):
     code = "too_many_requests"
     retryable = True
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        """`retry_after`: seconds until one more is allowed, if that is known."""
         super().__init__(message)
         self.retry_after = retry_after
 

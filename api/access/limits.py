@@ -10,6 +10,7 @@ from shared.live.rate import RateLimit
 from shared.settings import ApiSettings
 
 _MOST_CALLERS = 10_000
+_STREAMS_AT_FULL_PACE = 50
 
 
 class _PerMinute:
@@ -65,6 +66,11 @@ class CallerLimits:
                 f"this process serves {self._streams} streams already (RAY_HISTORY_EVENT_STREAMS): ask for the status instead"
             )
         self._streams += 1
+
+    @property
+    def slower(self) -> float:
+        """How much more seldom each stream looks for news when many do."""
+        return 1.0 + self._streams / _STREAMS_AT_FULL_PACE
 
     def end_stream(self) -> None:
         self._streams -= 1

@@ -13,6 +13,7 @@ from api.access.caller import AllRights, Caller
 from api.access.reviewed import ReviewedCallers
 from api.access.rights_file import Granted, RightsFile
 from shared.errors import SettingsError
+from shared.live.reviews import open_reviews
 from shared.settings import AuthSettings, Settings
 
 TOKEN_COOKIE = "ray_history_token"  # noqa: S105 - its name
@@ -83,9 +84,15 @@ class FileTokens(_ByToken):
 class KubernetesTokens(_ByToken):
     """`kubernetes`: tokens that the cluster knows, with the rights that its RBAC gives."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, callers: ReviewedCallers) -> None:
+        self._callers = callers
+
+    @classmethod
+    def of(cls, settings: Settings) -> KubernetesTokens:
         """Raises SettingsError."""
-        self._callers = ReviewedCallers(settings)
+        if settings.live.kubernetes == "none":
+            raise SettingsError("RAY_HISTORY_KUBERNETES: RAY_HISTORY_AUTH=kubernetes needs a Kubernetes to ask (incluster or kubeconfig)")
+        return cls(ReviewedCallers(open_reviews(settings.live), settings.auth.auth_age))
 
     async def of_token(self, token: str) -> Caller | None:
         return await self._callers.of_token(token)
@@ -146,7 +153,7 @@ def open_authenticator(settings: Settings) -> Authenticator:
     if auth.auth == "proxy":
         return TrustedProxy(auth)
     if auth.auth == "kubernetes":
-        return KubernetesTokens(settings)
+        return KubernetesTokens.of(settings)
     return Anyone()
 
 

@@ -15,9 +15,7 @@ import anyio.to_thread
 from cachetools import TTLCache
 
 from api.access.caller import Action, Caller
-from shared.errors import SettingsError
-from shared.live.reviews import Reviewed, open_reviews
-from shared.settings import Settings
+from shared.live.reviews import Reviewed, Reviews
 
 _VERBS: dict[Action, str] = {"see": "get", "load": "get", "live": "get", "evict": "delete"}
 _EVERYWHERE = ""
@@ -86,14 +84,12 @@ class ReviewedRights:
 class ReviewedCallers:
     """One per event loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError."""
-        if settings.live.kubernetes == "none":
-            raise SettingsError("RAY_HISTORY_KUBERNETES: RAY_HISTORY_AUTH=kubernetes needs a Kubernetes to ask (incluster or kubeconfig)")
-        self._reviews = open_reviews(settings.live)
-        self._seconds = settings.auth.auth_age
+    def __init__(self, reviews: Reviews, seconds: float) -> None:
+        """`seconds`: how long answers are kept."""
+        self._reviews = reviews
+        self._seconds = seconds
         # A token that nobody has is kept, too: the answer is an empty tuple then.
-        self._callers: _Kept[bytes, tuple[Caller, ...]] = _Kept(_MOST_CALLERS, settings.auth.auth_age)
+        self._callers: _Kept[bytes, tuple[Caller, ...]] = _Kept(_MOST_CALLERS, seconds)
         self._threads = anyio.CapacityLimiter(_AT_ONCE)
 
     async def of_token(self, token: str) -> Caller | None:

@@ -217,9 +217,13 @@ async def load_events(request: Request, namespace: str, kind: str, name: str, se
     """The same record as server-sent events (`event: status`), until it is final; `event: problem` when it can't be told any more."""
     ref = SessionRef.of(namespace, kind, name, session)
     service = _sessions(request)
-    await service.status(ref)  # what is wrong with the reference is said with a status code
     limits = cast("CallerLimits", request.app.state.limits)
     limits.begin_stream()
+    try:
+        await service.status(ref)  # what is wrong with the reference is said with a status code
+    except BaseException:
+        limits.end_stream()
+        raise
 
     async def changes() -> AsyncIterator[dict[str, str]]:
         try:

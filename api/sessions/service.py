@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -74,6 +75,7 @@ class Sessions:
         self._visits = Visits(redis, self._keyspace, settings.load)
         self._current: TTLCache[SessionRef, Entered] = TTLCache(4096, _CURRENT_FOR)
         self._looks = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
+        self._read_lately: TTLCache[SessionRef, asyncio.Future[LoadStatus]] = TTLCache(4096, _LONGEST_POLL / 2)
 
     async def enter(self, ref: SessionRef, *, force: bool = False, again: bool = False) -> Entered:
         """A live cluster, a published generation, or a load that runs from now on. Raises LoadFailed while it may not be tried again.
@@ -142,13 +144,22 @@ class Sessions:
         """The record whenever it changes, until it is final."""
         last: dict[str, Any] | None = None
         while True:
-            status = await self._status(ref)
+            status = await self._shared_status(ref)
             if status.record != last:
                 last = status.record
                 yield last
             if status.final or self._draining.begun:
                 return
-            await anyio.sleep(_LONGEST_POLL)
+            await anyio.sleep(_LONGEST_POLL * self._limits.slower)
+
+    async def _shared_status(self, ref: SessionRef) -> LoadStatus:
+        """Read once for all who follow the session in this process."""
+        await self._must_see(ref)
+        reading = self._read_lately.get(ref)
+        if reading is None:
+            reading = self._read_lately[ref] = asyncio.ensure_future(self._status(ref))
+        # Who leaves does not end it for the others.
+        return await asyncio.shield(reading)
 
     async def evict(self, ref: SessionRef) -> None:
         """Drop a session's snapshot; a running load of it stops."""
