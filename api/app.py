@@ -24,6 +24,7 @@ from api.dashboard import actors, cluster, entity_summaries, events, history, jo
 from api.dashboard.app import Dashboard
 from api.dashboard.logs import routes as logs
 from api.dashboard.routing import DashboardRoutes
+from api.documented import PROBLEM
 from api.draining import Draining
 from api.errors import add_error_handlers
 from api.export import routes as export
@@ -108,6 +109,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         redoc_url=None,
         static_url="/docs-files",
         telemetry=_TELEMETRY,
+        responses=PROBLEM,
     )
     access = AuthenticatorHolder()
     app.state.settings, app.state.draining, app.state.access = settings, draining, access

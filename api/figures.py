@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import anyio
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from api.sessions.service import Sessions
 from shared import metrics
@@ -22,7 +23,7 @@ router = APIRouter()
 _LOOK_SECONDS = 3.0
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics_page(request: Request) -> Response:
     """Prometheus' text format. Redis being away is a figure of it, not a failure."""
     state = request.app.state

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import anyio
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
+from api.documented import answer
 from shared.errors import HistoryError, StorageUnavailable, StoreUnavailable
 from shared.store.client import redis_errors
 
@@ -18,14 +19,14 @@ _CHECK_SECONDS = 5.0
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez")
+@router.get("/livez", response_class=PlainTextResponse)
 async def livez() -> Response:
     """This process answers."""
     return Response("ok", media_type="text/plain")
 
 
 @router.head("/readz", include_in_schema=False)
-@router.get("/readz")
+@router.get("/readz", responses={503: answer("The same; `missing` is not empty")})
 async def readz(request: Request) -> Response:
     """Can sessions be served? 503 names what is missing. Kubernetes may be away: loaded sessions are served all the same."""
     found: dict[str, Any] = {}

@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @router.head("/jobs", include_in_schema=False)
-@router.get("/jobs")
+@router.get("/jobs", responses={200: {"description": "The jobs; for browsers their page", "content": {"text/html": {}}}})
 async def jobs(
     request: Request,
     q: Annotated[str, Query(description="Words that are all in a job's ids, entrypoint, metadata, message or session.")] = "",

@@ -17,6 +17,7 @@ from api.access.caller import may, visible_namespaces
 from api.access.limits import CallerLimits
 from api.audit import audit
 from api.browser_guard import is_cross_site
+from api.documented import Responses, answer
 from api.errors import problem
 from api.pages.navigation import dashboard_path, is_navigation, same_site, send_on
 from api.sessions import listing
@@ -36,16 +37,21 @@ _SESSION = "/sessions/{namespace}/{kind}/{name}/{session}"
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9.]+)", re.IGNORECASE)
 _RETRY_AFTER = "1"
 _encode = msgspec.json.Encoder().encode
+_ENTERING: Responses = {
+    202: answer("It is loaded now: the load status in `status`, its address in `Location`"),
+    302: answer("With `redirect`: to that page, once it is loaded", ""),
+    303: answer("With `redirect`: a browser, to the loading page", ""),
+}
 _Route = TypeVar("_Route", bound=Callable[..., Any])
 
 
-def _get(path: str, *others: str) -> Callable[[_Route], _Route]:
+def _get(path: str, *others: str, **documented: Any) -> Callable[[_Route], _Route]:
     """A route for GET, and for HEAD as HTTP has it; the server sends no body then. `others`: paths that old clients write."""
 
     def register(route: _Route) -> _Route:
         for spelling in (path, *others):
             router.head(spelling, include_in_schema=False)(route)
-            router.get(spelling, include_in_schema=spelling == path)(route)
+            router.get(spelling, include_in_schema=spelling == path, **documented)(route)
         return route
 
     return register
@@ -124,8 +130,8 @@ async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dic
         listing.fill_state(row, found)
 
 
-@_get("/enter_cluster/{namespace}/{kind}/{name}", "/enter_cluster/{namespace}/{kind}/{name}/")
-@_get("/enter_cluster/{namespace}/{kind}/{name}/{session}", "/enter_cluster/{namespace}/{kind}/{name}/{session}/")
+@_get("/enter_cluster/{namespace}/{kind}/{name}", "/enter_cluster/{namespace}/{kind}/{name}/", responses=_ENTERING)
+@_get("/enter_cluster/{namespace}/{kind}/{name}/{session}", "/enter_cluster/{namespace}/{kind}/{name}/{session}/", responses=_ENTERING)
 async def enter_cluster(
     request: Request, namespace: str, kind: str, name: str, session: str = "", redirect: str = "", wait: str | None = None
 ) -> Response:
@@ -194,7 +200,7 @@ async def load_status(request: Request, namespace: str, kind: str, name: str, se
     return _record(await _sessions(request).status(SessionRef.of(namespace, kind, name, session)))
 
 
-@router.post(_SESSION + "/load")
+@router.post(_SESSION + "/load", responses={202: answer("The load status, while it is loaded")})
 async def load(request: Request, namespace: str, kind: str, name: str, session: str, *, force: bool = False) -> Response:
     """Claim and enqueue; 200 when it is loaded already, unless `force` asks to load it anew."""
     ref = SessionRef.of(namespace, kind, name, session)
@@ -206,13 +212,29 @@ async def load(request: Request, namespace: str, kind: str, name: str, session: 
     )
 
 
-@router.delete(_SESSION)
+@router.delete(_SESSION, status_code=204)
 async def evict(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
     await _sessions(request).evict(SessionRef.of(namespace, kind, name, session))
     return Response(status_code=204)
 
 
-@_get(_SESSION + "/events")
+class _LoadEvents(EventSourceResponse):
+    """Counted until it has ended, however it does."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, changes: AsyncIterator[dict[str, str]], limits: CallerLimits) -> None:
+        super().__init__(changes, ping=15, headers={"Cache-Control": "no-store"})
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._limits.end_stream()
+
+
+@_get(_SESSION + "/events", response_class=_LoadEvents, status_code=200)
 async def load_events(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
     """The same record as server-sent events (`event: status`), until it is final; `event: problem` when it can't be told any more."""
     ref = SessionRef.of(namespace, kind, name, session)
@@ -234,20 +256,6 @@ async def load_events(request: Request, namespace: str, kind: str, name: str, se
             yield {"event": "problem", "data": _encode({"code": exc.code, "detail": str(exc)}).decode()}
 
     return _LoadEvents(changes(), limits)
-
-
-class _LoadEvents(EventSourceResponse):
-    """Counted until it has ended, however it does."""
-
-    def __init__(self, changes: AsyncIterator[dict[str, str]], limits: CallerLimits) -> None:
-        super().__init__(changes, ping=15, headers={"Cache-Control": "no-store"})
-        self._limits = limits
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._limits.end_stream()
 
 
 def _record(record: dict[str, Any], status: int = 200, location: str = "") -> Response:
