@@ -54,6 +54,7 @@ from shared.store.keys import Keyspace
 log = structlog.get_logger()
 
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
+_ROUTERS = (health.router, figures.router, sessions.router, all_jobs.router, export.router, login.router, pages)
 # Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
 _TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 # Calls of storage and queue that block; the rest is asynchronous.
@@ -119,12 +120,12 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.router.routes.insert(
         0, Mount("/sessions/{namespace}/{kind}/{name}/{session}/dashboard", app=Frontend(dashboard, app.state, settings.api))
     )
-    routers = (health.router, figures.router, sessions.router, all_jobs.router, export.router, login.router, pages)
-    for router in routers:
+    for router in _ROUTERS:
         app.include_router(router)
     app.router.default = dashboard
     add_error_handlers(app)
-    ours = [route for router in routers for route in router.routes]
+    ours = [route for router in _ROUTERS for route in router.routes]
+    app.state.own_routes = ours
     names = RouteNames(ours, routes.routes)
     # The last one is outermost.
     app.add_middleware(Access, rules=RouteRules([*(route for route in app.routes if hasattr(route, "path")), *ours]), holder=access)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Path
+
+from shared.sessions import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -26,3 +30,12 @@ PROBLEM: Responses = {
 def answer(description: str, content_type: str = "application/json") -> dict[str, Any]:
     """One more answer of a route; `content_type` "": it has no body."""
     return {"description": description, **({"content": {content_type: {"schema": {}}}} if content_type else {})}
+
+
+# Said, not checked here: `SessionRef.of` checks them, and says what is wrong in its own words.
+_NAME = r"^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$"
+_TIME = r"session_20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])_([01]\d|2[0-3])-[0-5]\d-[0-5]\d_\d{1,6}(_\d{1,9})?"
+Namespace = Annotated[str, Path(json_schema_extra={"pattern": _NAME})]
+Kind = Annotated[str, Path(json_schema_extra={"enum": list(KINDS)})]
+Name = Annotated[str, Path(json_schema_extra={"pattern": _NAME})]
+SessionName = Annotated[str, Path(json_schema_extra={"pattern": f"^(latest|live|{_TIME})$"})]

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shared import errors
 
@@ -76,17 +77,28 @@ def history_problem(exc: errors.HistoryError, problem: Callable[..., Response] =
     return problem(status, exc.code, str(exc), retry_after=_RETRY_AFTER.get(type(exc), _RETRY_AFTER_OUTAGE) if status == 503 else None)
 
 
+def _methods(request: Request) -> list[str]:
+    """Those of all routes of a path: Starlette names the first one's."""
+    found: set[str] = set()
+    for route in getattr(request.app.state, "own_routes", request.app.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", ()))
+    return sorted(found)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Every error of this app becomes problem details; a defect says no more than that it is one."""
 
     async def history(_: Request, exc: Exception) -> Response:
         return history_problem(exc if isinstance(exc, errors.HistoryError) else errors.HistoryError(str(exc)))
 
-    async def http(_: Request, exc: Exception) -> Response:
+    async def http(request: Request, exc: Exception) -> Response:
         status = exc.status_code if isinstance(exc, HTTPException) else 500
         phrase = HTTPStatus(status).phrase
         answer = problem(status, phrase.lower().replace(" ", "_"), str(getattr(exc, "detail", phrase)))
         answer.headers.update(getattr(exc, "headers", None) or {})
+        if status == 405:
+            answer.headers["Allow"] = ", ".join(_methods(request))
         return answer
 
     async def invalid(_: Request, exc: Exception) -> Response:

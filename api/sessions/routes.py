@@ -17,7 +17,7 @@ from api.access.caller import may, visible_namespaces
 from api.access.limits import CallerLimits
 from api.audit import audit
 from api.browser_guard import is_cross_site
-from api.documented import Responses, answer
+from api.documented import Kind, Name, Namespace, Responses, SessionName, answer
 from api.errors import problem
 from api.pages.navigation import dashboard_path, is_navigation, same_site, send_on
 from api.sessions import listing
@@ -37,6 +37,12 @@ _SESSION = "/sessions/{namespace}/{kind}/{name}/{session}"
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9.]+)", re.IGNORECASE)
 _RETRY_AFTER = "1"
 _encode = msgspec.json.Encoder().encode
+Redirect = Annotated[
+    str, Query(description="A path of this site.", json_schema_extra={"pattern": r"^(/([A-Za-z0-9#][A-Za-z0-9_.#-]*)?)?$"})
+]
+Wait = Annotated[
+    str | None, Query(description="Seconds to hold the answer until the session is loaded.", json_schema_extra={"pattern": r"^\d{1,2}$"})
+]
 _ENTERING: Responses = {
     202: answer("It is loaded now: the load status in `status`, its address in `Location`"),
     302: answer("With `redirect`: to that page, once it is loaded", ""),
@@ -78,8 +84,8 @@ async def sessions(
     request: Request,
     q: str = "",
     namespace: str = "",
-    kind: str = "",
-    state: str = "",
+    kind: Annotated[str, Query(json_schema_extra={"enum": ["", *KINDS]})] = "",
+    state: Annotated[str, Query(json_schema_extra={"enum": ["", *listing.STATES, *listing.WANTING]})] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str = "",
 ) -> Response:
@@ -133,7 +139,7 @@ async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dic
 @_get("/enter_cluster/{namespace}/{kind}/{name}", "/enter_cluster/{namespace}/{kind}/{name}/", responses=_ENTERING)
 @_get("/enter_cluster/{namespace}/{kind}/{name}/{session}", "/enter_cluster/{namespace}/{kind}/{name}/{session}/", responses=_ENTERING)
 async def enter_cluster(
-    request: Request, namespace: str, kind: str, name: str, session: str = "", redirect: str = "", wait: str | None = None
+    request: Request, namespace: Namespace, kind: Kind, name: Name, session: str = "", redirect: Redirect = "", wait: Wait = None
 ) -> Response:
     """KubeRay's way in. 200 and cookies when live or loaded, 202 while it is loaded.
 
@@ -195,13 +201,13 @@ def _takes_cookies(request: Request) -> bool:
 
 
 @_get(_SESSION)
-async def load_status(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
+async def load_status(request: Request, namespace: Namespace, kind: Kind, name: Name, session: SessionName) -> Response:
     """The record that clients poll."""
     return _record(await _sessions(request).status(SessionRef.of(namespace, kind, name, session)))
 
 
 @router.post(_SESSION + "/load", responses={202: answer("The load status, while it is loaded")})
-async def load(request: Request, namespace: str, kind: str, name: str, session: str, *, force: bool = False) -> Response:
+async def load(request: Request, namespace: Namespace, kind: Kind, name: Name, session: SessionName, *, force: bool = False) -> Response:
     """Claim and enqueue; 200 when it is loaded already, unless `force` asks to load it anew."""
     ref = SessionRef.of(namespace, kind, name, session)
     service = _sessions(request)
@@ -213,7 +219,7 @@ async def load(request: Request, namespace: str, kind: str, name: str, session: 
 
 
 @router.delete(_SESSION, status_code=204)
-async def evict(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
+async def evict(request: Request, namespace: Namespace, kind: Kind, name: Name, session: SessionName) -> Response:
     await _sessions(request).evict(SessionRef.of(namespace, kind, name, session))
     return Response(status_code=204)
 
@@ -235,7 +241,7 @@ class _LoadEvents(EventSourceResponse):
 
 
 @_get(_SESSION + "/events", response_class=_LoadEvents, status_code=200)
-async def load_events(request: Request, namespace: str, kind: str, name: str, session: str) -> Response:
+async def load_events(request: Request, namespace: Namespace, kind: Kind, name: Name, session: SessionName) -> Response:
     """The same record as server-sent events (`event: status`), until it is final; `event: problem` when it can't be told any more."""
     ref = SessionRef.of(namespace, kind, name, session)
     service = _sessions(request)
