@@ -67,6 +67,15 @@ VALUES: dict[str, dict[str, Any]] = {
         "extraVolumeMounts": [{"name": "key", "mountPath": "/key", "readOnly": True}],
         "api": {"podDisruptionBudget": {"enabled": False}},
     },
+    "token-login": BASE
+    | {
+        "auth": {"mode": "token", "rightsSecret": "rights"},
+        "hostNames": ["history.example.com"],
+        "api": {"ingress": {"enabled": True, "hosts": [{"host": "inside.example.com"}]}},
+        "networkPolicy": {"enabled": True},
+    },
+    "proxy-login": BASE | {"auth": {"mode": "proxy", "proxies": ["10.0.0.0/8", "10.9.1.1"]}},
+    "kubernetes-login": BASE | {"auth": {"mode": "kubernetes"}},
     "own-valkey-password": BASE | {"valkey": {"existingSecret": "valkey"}, "kubernetes": {"tokens": {"enabled": True}}},
 }
 

@@ -174,6 +174,17 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- $_ := set $settings "RAY_HISTORY_DASHBOARD_ACCESS" .Values.kubernetes.dashboardAccess -}}
 {{- $_ := set $settings "RAY_HISTORY_PROXY_METHODS" (join "," .Values.kubernetes.proxyMethods) -}}
 {{- end -}}
+{{- with .Values.auth -}}
+{{- $_ := set $settings "RAY_HISTORY_AUTH" .mode -}}
+{{- with .proxies }}{{ $_ := set $settings "RAY_HISTORY_AUTH_PROXIES" (join "," .) }}{{ end -}}
+{{- if .rightsSecret }}{{ $_ := set $settings "RAY_HISTORY_AUTH_FILE" "/etc/ray-history/rights.toml" }}{{ end -}}
+{{- end -}}
+{{- if .Values.hostNames -}}
+{{- $service := printf "%s-api" (include "rhs.fullname" .) -}}
+{{- $names := concat .Values.hostNames (list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace)) -}}
+{{- if .Values.api.ingress.enabled }}{{ range .Values.api.ingress.hosts }}{{ $names = append $names .host }}{{ end }}{{ end -}}
+{{- $_ := set $settings "RAY_HISTORY_HOST_NAMES" (join "," (uniq $names)) -}}
+{{- end -}}
 {{- range $name, $value := merge (deepCopy .Values.settings) $settings }}
 {{ $name }}: {{ if kindIs "float64" $value }}{{ if eq (floor $value) $value }}{{ int64 $value | quote }}{{ else }}{{ $value | quote }}{{ end }}{{ else }}{{ $value | quote }}{{ end }}
 {{- end -}}
