@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -11,11 +12,12 @@ import httpx
 import pytest
 import structlog
 
-from api.access.caller import ACTIONS, Caller, NoRights, acting_as, current_caller, may, visible_namespaces
+from api.access.caller import ACTIONS, AllRights, Caller, NoRights, acting_as, current_caller, may, visible_namespaces
 from api.access.limits import CallerLimits
 from api.access.modes import TrustedProxy, open_authenticator
 from api.access.rights_file import GrantedRights, RightsFile
-from shared.errors import SettingsError, TooManyRequests, TooManyStreams
+from shared.errors import SessionNotFound, SettingsError, TooManyRequests, TooManyStreams
+from shared.sessions import SessionRef
 from shared.settings import ApiSettings, AuthSettings, LoadSettings, LogSettings, RedisSettings, Settings, StorageSettings
 from tests.in_process import SESSION, InProcess, add_session, in_process
 
@@ -238,6 +240,29 @@ async def test_streams_are_bounded_and_counted_until_they_end(tmp_path: Path, mo
         server.app.state.draining.begun = True
         for _ in range(3):
             assert (await server.client.get(f"/sessions/{ref}/events")).status_code == 200
+
+
+async def test_followers_of_a_load_share_its_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = add_session(tmp_path, "team-a", "seen")
+    async with in_process(tmp_path, monkeypatch) as server:
+        await _load(server, ref)
+        service = server.app.state.sessions
+        reads: list[SessionRef] = []
+        status = service._status
+
+        async def counted(asked: SessionRef) -> Any:
+            reads.append(asked)
+            return await status(asked)
+
+        monkeypatch.setattr(service, "_status", counted)
+        with acting_as(Caller("a", AllRights())):
+            following = [service.follow(SessionRef.parse(ref)) for _ in range(20)]
+            assert {record["state"] for record in await asyncio.gather(*map(anext, following))} == {"queued"}
+            assert len(reads) == 1
+            await service.evict(SessionRef.parse(ref))
+            assert {record["state"] for record in await asyncio.gather(*map(anext, following))} == {"absent"}
+        with acting_as(Caller("b", NoRights())), pytest.raises(SessionNotFound):
+            await anext(service.follow(SessionRef.parse(ref)))
 
 
 async def test_the_log_says_who_did_what_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
