@@ -9,6 +9,7 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from api.audit import audit
 from api.dashboard.scope import is_browser
 from api.errors import problem
 from api.export.formats import FORMATS, Csv, Ndjson
@@ -63,6 +64,7 @@ async def export(
     }
     if request.method == "HEAD":
         return Response(headers={**headers, "Content-Type": written.media_type})
+    audit("exported", entered.session.ref, what=what, format=format)
     body = _body(sessions, entered, reader.table(what), written, browser=is_browser(request.scope["headers"]))
     # What is wrong before the first row is an answer of its own.
     first = await anext(body)

@@ -23,6 +23,7 @@ PARTS = {
     "kind": ["raycluster", "RayJob", "pod"],
     "name": ["seen", "gone", "-"],
     "session": [SESSION, "latest", "live", "session_2020-01-01_00-00-00_0_1", "yesterday"],
+    "submission_id": ["load-a", "nowhere", "%"],
 }
 ODD = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=20)
 EXAMPLES = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
