@@ -56,7 +56,8 @@ def test_every_recorded_answer_comes_through_unchanged(w: World, recorded: Path,
     w.add_cluster()
     w.head.replay(recorded)
     assert len(w.head.answers) > 200
-    with proxying(w, dashboard_access=access) as client:
+    # The deadlines that users have: the short ones are for heads that do not answer.
+    with proxying(w, dashboard_access=access, live_check_timeout=5.0, kubernetes_timeout=5.0) as client:
         for url, answer in w.head.answers.items():
             if "body" not in answer or url == "/api/version":
                 continue
