@@ -71,7 +71,7 @@ demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http:
 	@RAY_HISTORY_DASHBOARD_DIR=$(DEMO)/dashboard exec $(BIN)/ray-history up --storage $(DEMO)/bucket --data-dir $(DEMO)/data --port $(PORT) $(ARGS)
 
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 hostile: $(VENV)/.ready-dev ## load 500 sessions with mutated event files (SEED=7 ARGS="-k name")
 	@HOSTILE_LOADS=500 HOSTILE_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile.py $(ARGS)
