@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
@@ -52,7 +53,7 @@ class Anyone:
         """Nothing is open."""
 
 
-class _ByToken:
+class _ByToken(ABC):
     """A bearer token, or the cookie that a login left."""
 
     tokens = True
@@ -61,10 +62,11 @@ class _ByToken:
         token = given_token(scope)
         return await self.of_token(token) if token else None
 
+    @abstractmethod
     async def of_token(self, token: str) -> Caller | None:
-        raise NotImplementedError
+        """Whose it is; None: nobody's. Raises KubernetesUnavailable where Kubernetes decides and cannot be asked."""
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - only some have anything open
         """Nothing is open."""
 
 

@@ -51,6 +51,13 @@ export const time = (text) =>
 /** The same moment on everybody's clock. */
 export const utc = (text) => `${new Date(text).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
+/** Put new rows in place of the old ones, without taking the focus from the link that has it. */
+export function replaceRows(rows, made) {
+  const focused = rows.contains(document.activeElement) ? document.activeElement.href : null;
+  rows.replaceChildren(...made);
+  if (focused) [...rows.querySelectorAll("a")].find((link) => link.href === focused)?.focus();
+}
+
 /** Have the link to failed jobs begin with the reader's yesterday. */
 export function linkFailures() {
   const yesterday = new Date(now());

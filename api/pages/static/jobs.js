@@ -1,6 +1,6 @@
 // The jobs of all sessions: search, filters and order are in the address, by the names that `/jobs` takes as an API.
 
-import { ask, byId, duration, element, kinds, linkFailures, number, time, utc } from "./common.js";
+import { ask, byId, duration, element, kinds, linkFailures, number, replaceRows, time, utc } from "./common.js";
 
 const PAGE = 50;
 const REFRESH = 10_000;
@@ -109,7 +109,7 @@ async function show({ further = false } = {}) {
     if (turn !== asked) return;
     const made = page.jobs.map(row);
     if (further) rows.append(...made);
-    else replace(made);
+    else replaceRows(rows, made);
     shown = rows.children.length;
     next = page.next;
     const said = page.total === 0 ? "No jobs found" : `${number(shown)} of ${number(page.total)} jobs`;
@@ -124,13 +124,6 @@ async function show({ further = false } = {}) {
     byId("trouble").hidden = false;
     if (!shown) byId("count").textContent = "";
   }
-}
-
-/** Put new rows in place of the old ones, without taking the focus from the link that has it. */
-function replace(made) {
-  const focused = rows.contains(document.activeElement) ? document.activeElement.href : null;
-  rows.replaceChildren(...made);
-  if (focused) [...rows.querySelectorAll("a")].find((link) => link.href === focused)?.focus();
 }
 
 function changed() {

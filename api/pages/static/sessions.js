@@ -1,4 +1,4 @@
-import { ask, byId, element, kinds, linkFailures, number, time } from "./common.js";
+import { ask, byId, element, kinds, linkFailures, number, replaceRows, time } from "./common.js";
 
 const PAGE = 100;
 const REFRESH = 10_000;
@@ -61,7 +61,7 @@ async function show({ further = false } = {}) {
     if (turn !== asked) return;
     const made = page.sessions.map(row);
     if (further) rows.append(...made);
-    else replace(made);
+    else replaceRows(rows, made);
     shown = rows.children.length;
     next = page.next ?? null;
     const total = page.total ?? shown;
@@ -75,13 +75,6 @@ async function show({ further = false } = {}) {
     byId("trouble").hidden = false;
     if (!shown) byId("count").textContent = "";
   }
-}
-
-/** Put new rows in place of the old ones, without taking the focus from the link that has it. */
-function replace(made) {
-  const focused = rows.contains(document.activeElement) ? document.activeElement.href : null;
-  rows.replaceChildren(...made);
-  if (focused) [...rows.querySelectorAll("a")].find((link) => link.href === focused)?.focus();
 }
 
 let typing;
