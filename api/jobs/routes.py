@@ -58,7 +58,12 @@ async def jobs(
         query = replace(query, namespaces=seen)
     # Off the event loop: all rows are looked at.
     page = await anyio.to_thread.run_sync(select, view, query, limit, cursor)
-    body = {"jobs": _shown(view, page), "next": page.next, "total": page.total, "index": await _state(request, view.sessions(seen))}
+    body = {
+        "jobs": _shown(view, page),
+        "next": page.next,
+        "total": page.total,
+        "index": await _state(request, view.sessions(seen), everything=seen >= set(view.namespaces)),
+    }
     return by_accept(Response(_encode(body), headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}))
 
 
@@ -86,16 +91,16 @@ async def _view(request: Request) -> JobView:
     return await cast("JobTable", request.app.state.jobs).view()
 
 
-async def _state(request: Request, sessions: int) -> dict[str, Any]:
-    """How far the index is to be believed. `sessions`: how many the caller may see in it."""
+async def _state(request: Request, sessions: int, *, everything: bool) -> dict[str, Any]:
+    """How far the index is to be believed. `sessions`: how many the caller may see in it. Other counts are told if that is `everything`."""
     state = await JobIndexReader(request.app.state.redis, request.app.state.keyspace).state()
     listed = state.get("listed", 0)
     return {
         "sessions": sessions,
         "listed_at": _rfc3339(listed),
         "age": round(max(0.0, time.time() - listed / 1000), 1) if listed else None,
-        "left": state.get("left", 0),
-        "failed": state.get("failed", 0),
+        "left": state.get("left", 0) if everything else None,
+        "failed": state.get("failed", 0) if everything else None,
     }
 
 

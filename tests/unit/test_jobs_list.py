@@ -263,6 +263,7 @@ async def test_callers_see_the_jobs_of_their_namespaces(client: httpx.AsyncClien
     assert {job["namespace"] for job in seen["jobs"]} == {"prod"}
     assert (seen["total"], seen["index"]["sessions"]) == (len(seen["jobs"]), 1)
     assert (everything["total"], everything["index"]["sessions"]) == (3, 2)
+    assert (seen["index"]["left"], everything["index"]["left"]) == (None, 0), "a count of sessions that they may not see"
 
 
 @pytest.mark.parametrize("query", ["staus=FAILED", "limit=0", "limit=x", "since=soon", "cursor=x"])
