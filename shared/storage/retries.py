@@ -27,7 +27,7 @@ class Failure:
 
 
 class Health:
-    """Whether the store answers at all. While it does not, calls are tried once each: a dead store is not waited for per object."""
+    """Whether the store answers at all. While it does not, a call's first failure is its last: a dead store is not waited for per object."""
 
     def __init__(self) -> None:
         self.down = False
@@ -48,7 +48,7 @@ class Attempts:
     def __init__(self, health: Health, deadline: float, most: int = _MOST_ATTEMPTS) -> None:
         self._health = health
         self._deadline = deadline
-        self._most = 1 if health.down else most
+        self._most = most
         self._begin()
 
     def _begin(self) -> None:
@@ -68,7 +68,9 @@ class Attempts:
         STORAGE_RETRIES.inc()
         # Full jitter: callers that were throttled together do not come back together.
         pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failed))  # noqa: S311
-        if self._failed >= self._most or time.monotonic() + pause > self._began + self._deadline:
+        # Asked now, not when the call began: others may have shown since that the store is back.
+        most = 1 if self._health.down else self._most
+        if self._failed >= most or time.monotonic() + pause > self._began + self._deadline:
             self._health.gave_up(self._began)
             raise failure.error from cause
         time.sleep(pause)
