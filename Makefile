@@ -15,6 +15,12 @@ SEED ?= 1
 JOBS ?= 4
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
+# uv takes seconds where pip takes minutes; pip knows more places to get packages from (pip.conf), and does what uv cannot.
+define install
+	@UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
+endef
+
 .PHONY: help topologies setup core-test demo test hostile soak lint format type bench bench-quick browser-matrix docs lock clean collector-faults ray
 
 help: ## show this list
@@ -33,13 +39,16 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	  echo "make: $$python cannot make virtual environments: install python3-venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; fi; \
 	if ! [ -x $(BIN)/python ]; then echo "making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); fi
 	@echo "installing requirements.lock"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@awk '/^uv==/, !/\\$$/' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(VENV)/uv.lock \
+	  || echo "without uv: pip does its work"
+	$(call install,--require-hashes --requirement requirements.lock)
+	$(call install,--no-deps --no-build-isolation --editable .)
 	@touch $@
 
 $(VENV)/.ready-dev: requirements-dev.lock $(VENV)/.ready
 	@echo "installing requirements-dev.lock"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(call install,--require-hashes --requirement requirements-dev.lock)
 	@touch $@
 
 # The engine's core in Rust. Kept by its sources, for other checkouts on this machine. Without cargo the plain Python engine does its work.
@@ -71,7 +80,7 @@ demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http:
 	@RAY_HISTORY_DASHBOARD_DIR=$(DEMO)/dashboard exec $(BIN)/ray-history up --storage $(DEMO)/bucket --data-dir $(DEMO)/data --port $(PORT) $(ARGS)
 
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 hostile: $(VENV)/.ready-dev ## load 500 sessions with mutated event files (SEED=7 ARGS="-k name")
 	@HOSTILE_LOADS=500 HOSTILE_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile.py $(ARGS)

@@ -65,7 +65,7 @@ def test_it_holds_the_lock_and_no_tests(build: Build) -> None:
     listed = "import importlib.metadata as m, json; print(json.dumps(sorted(d.name.lower() for d in m.distributions())))"
     installed = json.loads(subprocess.run([program, "-c", listed], env=environment, capture_output=True, text=True, check=True).stdout)
     assert "ray-history-server" in installed
-    assert not {"pytest", "moto", "hatchling", "pip"} & set(installed)
+    assert not {"pytest", "moto", "hatchling", "pip", "uv"} & set(installed)
     assert not list(Path(environment["VENV"]).rglob("tests/conftest.py"))
 
 
