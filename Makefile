@@ -21,7 +21,7 @@ define install
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
 endef
 
-.PHONY: help topologies setup core-test demo test hostile soak lint format type bench bench-quick browser-matrix docs lock clean collector-faults ray
+.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix docs lock clean collector-faults ray
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http:
 
 test: $(VENV)/.ready-dev ## run every test (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+check: lint type ## what an inner loop needs: linters, types, unit tests (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest -n 2 -q tests/unit $(ARGS)
 
 hostile: $(VENV)/.ready-dev ## load 500 sessions with mutated event files (SEED=7 ARGS="-k name")
 	@HOSTILE_LOADS=500 HOSTILE_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_hostile.py $(ARGS)

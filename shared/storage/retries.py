@@ -27,7 +27,7 @@ class Failure:
 
 
 class Health:
-    """Whether the store answers at all. While it does not, a call's first failure is its last: a dead store is not waited for per object."""
+    """Whether the store answers at all. While it does not, a call's first failure is its last: nobody waits for each object."""
 
     def __init__(self) -> None:
         self.down = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,21 @@ from tests.conformance.sessions import OLDER
 from tests.data.recorded import pack, unpack, unpack_older
 
 
-def test_packing_again_gives_the_same_archive(tmp_path: Path) -> None:
-    once = unpack(tmp_path / "once", only="bucket")
-    assert pack(once, tmp_path / "a.tar.xz") == pack(once, tmp_path / "b.tar.xz")
+def test_the_same_files_give_the_same_archive(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    names = ["bucket/b.jsonl", "bucket/a.jsonl", "live/index.json"]
+    for folder, order in ((first, names), (second, names[::-1])):
+        for age, name in enumerate(order):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name * 100)
+            os.utime(folder / name, (age, age))
+    assert pack(first, tmp_path / "a.tar.xz") == pack(second, tmp_path / "b.tar.xz")
     assert (tmp_path / "a.tar.xz").read_bytes() == (tmp_path / "b.tar.xz").read_bytes()
+    assert {path.name for path in unpack(tmp_path / "again", packed=tmp_path / "a.tar.xz").rglob("*.json*")} == {
+        "a.jsonl",
+        "b.jsonl",
+        "index.json",
+    }
 
 
 def test_the_archive_holds_four_sessions(tmp_path: Path) -> None:
