@@ -21,7 +21,7 @@ define install
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
 endef
 
-.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix docs lock clean collector-faults ray
+.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix docs site lock clean collector-faults ray
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,10 +126,13 @@ docs: $(VENV)/.ready ## write docs/configuration.md from the settings, docs/metr
 	@$(BIN)/ray-history config --reference > docs/configuration.md
 	@$(BIN)/ray-history metrics > docs/metrics.md
 
+site: $(VENV)/.ready-dev ## build docs/ as a site in site/, and check its links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARGS=--upgrade for the newest)
 	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCK_OPTIONS) $(ARGS) --output-file requirements-dev.lock
 	@$(BIN)/uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) \
 	  --constraint <(sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements-dev.lock) --output-file requirements.lock
 
 clean: ## remove .venv, the demo's data and caches
-	@rm -rf $(VENV) .venv-ray core/.built core/target $(DEMO) .soak dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-ray core/.built core/target $(DEMO) .soak dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
