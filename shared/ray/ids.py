@@ -20,19 +20,6 @@ def to_hex(text: str) -> str:
         raise ValueError(f"{text[:100]!r} is no id: neither base64 nor hex") from exc
 
 
-class Hexer:
-    """Ids to hex, each once. Raises ValueError as `to_hex` does."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {"": ""}
-
-    def __call__(self, text: str) -> str:
-        known = self._known.get(text)
-        if known is None:
-            known = self._known[text] = to_hex(text)
-        return known
-
-
 def id_or_none(hex_id: str) -> str | None:
     """None for no id, and for Ray's nil id, which is all ones."""
     return hex_id if hex_id.strip("f") else None

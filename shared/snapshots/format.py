@@ -127,10 +127,6 @@ def decompress(data: bytes) -> bytes:
     return _codec.decompressor.decompress(data)
 
 
-def table_field(table: str) -> str:
-    return f"t:{table}"
-
-
 def column_field(table: str, part: int, column: str) -> str:
     return f"t:{table}:{part}:c:{column}"
 

@@ -8,7 +8,6 @@ from shared.layout import (
     data_prefixes,
     endpoint_of,
     is_event_file,
-    is_log_event_file,
     key_below,
     log_prefixes,
     session_of_marker,
@@ -96,25 +95,25 @@ def test_other_keys_name_none(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "events", "log_events"),
+    ("key", "events"),
     [
-        (f"{NODE}/node_events/{NODE}-2026-11-23-19", True, False),
-        (f"{NODE}/node_events/{NODE}-2026-11-23-19-1795460447698476321.jsonl", True, False),
-        (f"{NODE}/job_events/03000000/{NODE}-2026-11-23-19.jsonl.gz", True, False),
-        (f"{NODE}/job_events/{NODE}-2026-11-23-19.jsonl.gz", False, False),
-        (f"{NODE}/job_events/03000000/deeper/x.jsonl", False, False),
-        (f"{NODE}/node_events/", False, False),
-        (f"{NODE}/logs/node_events/x.jsonl", False, False),
-        ("fetched_endpoints/restful__timezone", False, False),
-        (f"{NODE}/logs/events/event_JOBS.log", False, True),
-        (f"{NODE}/logs/events/event_CORE_WORKER_1019.log", False, True),
-        (f"{NODE}/logs/events/export_events/event_X.log", False, False),
-        (f"{NODE}/logs/events/other.log", False, False),
-        (f"{NODE}/logs/event_JOBS.log", False, False),
+        (f"{NODE}/node_events/{NODE}-2026-11-23-19", True),
+        (f"{NODE}/node_events/{NODE}-2026-11-23-19-1795460447698476321.jsonl", True),
+        (f"{NODE}/job_events/03000000/{NODE}-2026-11-23-19.jsonl.gz", True),
+        (f"{NODE}/job_events/{NODE}-2026-11-23-19.jsonl.gz", False),
+        (f"{NODE}/job_events/03000000/deeper/x.jsonl", False),
+        (f"{NODE}/node_events/", False),
+        (f"{NODE}/logs/node_events/x.jsonl", False),
+        ("fetched_endpoints/restful__timezone", False),
+        (f"{NODE}/logs/events/event_JOBS.log", False),
+        (f"{NODE}/logs/events/event_CORE_WORKER_1019.log", False),
+        (f"{NODE}/logs/events/export_events/event_X.log", False),
+        (f"{NODE}/logs/events/other.log", False),
+        (f"{NODE}/logs/event_JOBS.log", False),
     ],
 )
-def test_what_a_file_of_a_session_is(key: str, events: bool, log_events: bool) -> None:
-    assert (is_event_file(key), is_log_event_file(key)) == (events, log_events)
+def test_what_an_event_file_is(key: str, events: bool) -> None:
+    assert is_event_file(key) is events
 
 
 @pytest.mark.parametrize(
