@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Path
+from fastapi import Path, Query
 
 from shared.sessions import KINDS
 
@@ -32,9 +32,21 @@ def answer(description: str, content_type: str = "application/json") -> dict[str
     return {"description": description, **({"content": {content_type: {"schema": {}}}} if content_type else {})}
 
 
-# Said, not checked here: `SessionRef.of` checks them, and says what is wrong in its own words.
+# Said, not checked here: what reads a parameter checks it, and says what is wrong in its own words.
+def valid_if(pattern: str, description: str = "") -> Any:
+    """A parameter of a query: what matches `pattern` is valid."""
+    return Query(description=description or None, json_schema_extra={"pattern": f"^{pattern}$"})
+
+
+def one_of(*values: str, description: str = "") -> Any:
+    """A parameter of a query that has one of these values."""
+    return Query(description=description or None, json_schema_extra={"enum": list(values)})
+
+
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$"
-_TIME = r"session_20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])_([01]\d|2[0-3])-[0-5]\d-[0-5]\d_\d{1,6}(_\d{1,9})?"
+_DATE = r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
+_TIME = rf"session_{_DATE}_([01]\d|2[0-3])-[0-5]\d-[0-5]\d_\d{{1,6}}(_\d{{1,9}})?"
+MOMENT = rf"({_DATE}(T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ)?|\d{{1,10}})?"
 Namespace = Annotated[str, Path(json_schema_extra={"pattern": _NAME})]
 Kind = Annotated[str, Path(json_schema_extra={"enum": list(KINDS)})]
 Name = Annotated[str, Path(json_schema_extra={"pattern": _NAME})]

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated, cast
 
 import anyio
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.audit import audit
 from api.dashboard.scope import is_browser
+from api.documented import Kind, Name, Namespace, SessionName, one_of
 from api.errors import problem
 from api.export.formats import FORMATS, Csv, Ndjson
 from api.sessions.service import Entered, Sessions
@@ -32,12 +33,12 @@ _ROUTE = "/sessions/{namespace}/{kind}/{name}/{session}/export"
 @router.get(_ROUTE)
 async def export(
     request: Request,
-    namespace: str,
-    kind: str,
-    name: str,
-    session: str,
-    what: Annotated[str, Query(description=f"One of {', '.join(WHAT)}.")] = "tasks",
-    format: Annotated[str, Query(description=f"One of {', '.join(FORMATS)}.")] = "ndjson",  # noqa: A002 - the parameter's name
+    namespace: Namespace,
+    kind: Kind,
+    name: Name,
+    session: SessionName,
+    what: Annotated[str, one_of(*WHAT)] = "tasks",
+    format: Annotated[str, one_of(*FORMATS)] = "ndjson",  # noqa: A002 - the parameter's name
 ) -> Response:
     """Every row of one kind of a dead session, streamed, as a file. `X-Ray-History-Complete: false`: some rows may be missing."""
     if unknown := sorted(request.query_params.keys() - _PARAMETERS):

@@ -13,12 +13,14 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from api.access.caller import visible_namespaces
-from api.jobs.query import DEFAULT_SORT, JobPage, parse_query, select
+from api.documented import MOMENT, one_of, valid_if
+from api.jobs.query import CURSOR, DEFAULT_SORT, SORTS, JobPage, parse_query, select
 from api.jobs.table import JobTable, JobView
 from api.pages.files import own
 from api.pages.navigation import by_accept, by_ray_dashboard, is_navigation, send_on
 from shared.errors import InvalidQuery, JobIndexOff, JobNotFound
-from shared.jobs import Job, SessionJobs
+from shared.jobs import STATUSES, Job, SessionJobs
+from shared.sessions import KINDS
 from shared.settings import Settings
 from shared.store.job_index import JobIndexReader
 
@@ -26,6 +28,7 @@ router = APIRouter()
 
 _PARAMETERS = frozenset(("q", "status", "namespace", "kind", "since", "until", "ray_version", "sort", "limit", "cursor"))
 _SAME_ID = 100
+_STATUS = "|".join(STATUSES)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,15 +37,15 @@ _encode = msgspec.json.Encoder().encode
 async def jobs(
     request: Request,
     q: Annotated[str, Query(description="Words that are all in a job's ids, entrypoint, metadata, message or session.")] = "",
-    status: Annotated[str, Query(description="PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED; several by commas.")] = "",
+    status: Annotated[str, valid_if(f"(({_STATUS})(,({_STATUS}))*)?", "Several by commas.")] = "",
     namespace: str = "",
-    kind: Annotated[str, Query(description="raycluster, rayjob or rayservice.")] = "",
-    since: Annotated[str, Query(description="Jobs that ran then or later: RFC 3339, a date in UTC, or epoch seconds.")] = "",
-    until: Annotated[str, Query(description="Jobs that began before this time.")] = "",
+    kind: Annotated[str, one_of("", *KINDS)] = "",
+    since: Annotated[str, valid_if(MOMENT, "Jobs that ran then or later: RFC 3339, a date in UTC, or epoch seconds.")] = "",
+    until: Annotated[str, valid_if(MOMENT, "Jobs that began before this time.")] = "",
     ray_version: Annotated[str, Query(description="2.55 or 2.55.1.")] = "",
-    sort: Annotated[str, Query(description="start, end, duration, failures, status, name; with `-` the largest first.")] = DEFAULT_SORT,
+    sort: Annotated[str, one_of("", *SORTS, description="With `-` the largest first.")] = DEFAULT_SORT,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str, Query(description="`next` of the page before.")] = "",
+    cursor: Annotated[str, valid_if(f"({CURSOR})?", "`next` of the page before.")] = "",
 ) -> Response:
     """Jobs of all sessions, loaded or not, from an index that follows the bucket within a minute."""
     if is_navigation(request) and not by_ray_dashboard(request):

@@ -17,7 +17,7 @@ from api.access.caller import may, visible_namespaces
 from api.access.limits import CallerLimits
 from api.audit import audit
 from api.browser_guard import is_cross_site
-from api.documented import Kind, Name, Namespace, Responses, SessionName, answer
+from api.documented import Kind, Name, Namespace, Responses, SessionName, answer, one_of, valid_if
 from api.errors import problem
 from api.pages.navigation import dashboard_path, is_navigation, same_site, send_on
 from api.sessions import listing
@@ -37,12 +37,8 @@ _SESSION = "/sessions/{namespace}/{kind}/{name}/{session}"
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9.]+)", re.IGNORECASE)
 _RETRY_AFTER = "1"
 _encode = msgspec.json.Encoder().encode
-Redirect = Annotated[
-    str, Query(description="A path of this site.", json_schema_extra={"pattern": r"^(/([A-Za-z0-9#][A-Za-z0-9_.#-]*)?)?$"})
-]
-Wait = Annotated[
-    str | None, Query(description="Seconds to hold the answer until the session is loaded.", json_schema_extra={"pattern": r"^\d{1,2}$"})
-]
+Redirect = Annotated[str, valid_if(r"(/([A-Za-z0-9#][A-Za-z0-9_.#-]*)?)?", "A path of this site.")]
+Wait = Annotated[str | None, valid_if(r"\d{1,2}", "Seconds to hold the answer until the session is loaded.")]
 _ENTERING: Responses = {
     202: answer("It is loaded now: the load status in `status`, its address in `Location`"),
     302: answer("With `redirect`: to that page, once it is loaded", ""),
@@ -84,10 +80,10 @@ async def sessions(
     request: Request,
     q: str = "",
     namespace: str = "",
-    kind: Annotated[str, Query(json_schema_extra={"enum": ["", *KINDS]})] = "",
-    state: Annotated[str, Query(json_schema_extra={"enum": ["", *listing.STATES, *listing.WANTING]})] = "",
+    kind: Annotated[str, one_of("", *KINDS)] = "",
+    state: Annotated[str, one_of("", *listing.STATES, *listing.WANTING)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: str = "",
+    cursor: Annotated[str, valid_if(f"({listing.CURSOR})?", "`next` of the page before.")] = "",
 ) -> Response:
     kind, state = kind.lower(), state.lower()
     listing.check_filters(kind, state)
@@ -137,16 +133,24 @@ async def _fill_states(request: Request, rows: list[dict[str, Any]], by_ref: dic
 
 
 @_get("/enter_cluster/{namespace}/{kind}/{name}", "/enter_cluster/{namespace}/{kind}/{name}/", responses=_ENTERING)
+async def enter_latest(
+    request: Request, namespace: Namespace, kind: Kind, name: Name, redirect: Redirect = "", wait: Wait = None
+) -> Response:  # fmt: skip
+    """The latest session of a cluster, else as with a session's name."""
+    if kind.lower() not in KINDS and name.startswith(("session_", LATEST, LIVE)):
+        # Older clients: /enter_cluster/{namespace}/{cluster}/{session}
+        return await enter_cluster(request, namespace, "raycluster", kind, name, redirect, wait)
+    return await enter_cluster(request, namespace, kind, name, LATEST, redirect, wait)
+
+
 @_get("/enter_cluster/{namespace}/{kind}/{name}/{session}", "/enter_cluster/{namespace}/{kind}/{name}/{session}/", responses=_ENTERING)
 async def enter_cluster(
-    request: Request, namespace: Namespace, kind: Kind, name: Name, session: str = "", redirect: Redirect = "", wait: Wait = None
+    request: Request, namespace: Namespace, kind: Kind, name: Name, session: SessionName, redirect: Redirect = "", wait: Wait = None
 ) -> Response:
     """KubeRay's way in. 200 and cookies when live or loaded, 202 while it is loaded.
 
     With `redirect`, a path of this site: 302 in place of 200, and the loading page for browsers in place of 202.
     """
-    if not session and kind.lower() not in KINDS and name.startswith(("session_", LATEST, LIVE)):
-        kind, name, session = "raycluster", kind, name  # older clients: /enter_cluster/{namespace}/{cluster}/{session}
     ref = SessionRef.of(namespace, kind, name, session)
     target = same_site(redirect) if redirect else ""
     service, patience = _sessions(request), _wait(request, wait)
