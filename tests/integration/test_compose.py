@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.composed import ROOT, services
+from tests.composed import ROOT, command_of, services
+from tests.valkey_command import start_recorded
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +28,17 @@ def test_only_the_proxy_and_flower_are_reached_and_only_from_here(found: dict[st
     assert {name: hosts for name, hosts in published.items() if hosts} == {"proxy": ["127.0.0.1"], "flower": ["127.0.0.1"]}
 
 
-def test_redis_keeps_everything(found: dict[str, Any]) -> None:
-    command = found["redis"]["command"]
-    words = shlex.split(command) if isinstance(command, str) else command
-    options = dict(zip(words[1::2], words[2::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "noeviction"
-    assert options["--requirepass"]
+def test_redis_keeps_everything(found: dict[str, Any], tmp_path: Path) -> None:
+    started = start_recorded(command_of(found["redis"]), found["redis"]["environment"], tmp_path)
+    assert started.options["--appendonly"] == "yes"
+    assert started.options["--maxmemory-policy"] == "noeviction"
+
+
+def test_redis_wants_a_password_that_no_command_line_shows(tmp_path: Path) -> None:
+    service = services(REDIS_PASSWORD="a-secret-%s-of-ours")["redis"]
+    started = start_recorded(command_of(service), service["environment"], tmp_path)
+    assert started.configuration == ['requirepass "a-secret-%s-of-ours"']
+    assert "a-secret" not in " ".join([*service["command"], *started.words])
 
 
 def test_an_engine_waits_long_enough(found: dict[str, Any]) -> None:
