@@ -13,6 +13,7 @@ ARGS ?=
 RUNS ?= 200
 SEED ?= 1
 JOBS ?= 4
+SBOM ?= dist/sbom.cdx.json
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 # uv takes seconds where pip takes minutes; pip knows more places to get packages from (pip.conf), and does what uv cannot.
@@ -21,7 +22,7 @@ define install
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
 endef
 
-.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix docs site lock clean collector-faults ray
+.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix docs site lock sbom clean collector-faults ray
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,6 +134,10 @@ lock: $(VENV)/.ready-dev ## resolve the locks anew, keeping what still fits (ARG
 	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCK_OPTIONS) $(ARGS) --output-file requirements-dev.lock
 	@$(BIN)/uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) \
 	  --constraint <(sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements-dev.lock) --output-file requirements.lock
+
+sbom: $(VENV)/.ready-dev ## write a bill of materials (CycloneDX) of the locked dependencies to dist/sbom.cdx.json
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --output-file $(SBOM)
 
 clean: ## remove .venv, the demo's data and caches
 	@rm -rf $(VENV) .venv-ray core/.built core/target $(DEMO) .soak dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
