@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Mount
 
 from api import figures, health
-from api.access import login
+from api.access import login, provider_login
 from api.access.limits import CallerLimits
 from api.access.middleware import Access, AuthenticatorHolder
 from api.access.modes import open_authenticator
@@ -50,11 +50,12 @@ from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis
 from shared.store.job_index import JobIndexReader
 from shared.store.keys import Keyspace
+from shared.store.logins import Logins
 
 log = structlog.get_logger()
 
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
-_ROUTERS = (health.router, figures.router, sessions.router, all_jobs.router, export.router, login.router, pages)
+_ROUTERS = (health.router, figures.router, sessions.router, all_jobs.router, export.router, login.router, provider_login.router, pages)
 # Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
 _TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 # Calls of storage and queue that block; the rest is asynchronous.
@@ -79,7 +80,7 @@ def create_app_with(settings: Settings) -> FastAPI:
         storage = MeteredStorage(open_storage(settings.storage))
         redis = open_async_redis(settings.redis)
         queue = LoadQueue(make_celery(settings), settings.load.queue_limit)
-        access.authenticator = open_authenticator(settings)
+        access.authenticator = open_authenticator(settings, Logins(redis, Keyspace.of(settings)))
         live = LiveSessions(*open_live(settings.live, storage), settings.live)
         await live.start()
         app.state.storage, app.state.redis, app.state.queue, app.state.keyspace = storage, redis, queue, Keyspace.of(settings)

@@ -13,7 +13,7 @@ from shared.sessions import SessionRef
 
 log = structlog.get_logger()
 
-Did = Literal["entered", "loads", "evicted", "live", "exported", "refused"]
+Did = Literal["entered", "loads", "evicted", "live", "exported", "refused", "logged in"]
 # A dashboard asks some routes every few seconds: watching one cluster live is one record in this time.
 _WATCHING = 600.0
 _watched: TTLCache[tuple[str, str], bool] = TTLCache(4096, _WATCHING)

@@ -34,6 +34,7 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.StoreUnavailable: 503,
     errors.StoreFull: 503,
     errors.KubernetesUnavailable: 503,
+    errors.LoginUnavailable: 503,
     errors.SnapshotGone: 503,
     errors.SnapshotDamaged: 503,
     errors.RecordMissing: 503,
@@ -42,6 +43,7 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.TooManyStreams: 503,
     errors.TooManyRequests: 429,
     errors.Unauthenticated: 401,
+    errors.LoginRefused: 401,
     errors.Forbidden: 403,
 }
 _RETRY_AFTER: dict[type[errors.HistoryError], float] = {errors.SnapshotGone: 1}

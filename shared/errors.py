@@ -165,6 +165,19 @@ class Unauthenticated(HistoryError):
     code = "unauthenticated"
 
 
+class LoginRefused(HistoryError):
+    """The login provider, or what it says, does not let the caller in."""
+
+    code = "login_refused"
+
+
+class LoginUnavailable(HistoryError):
+    """The login provider can't be asked."""
+
+    code = "login_unavailable"
+    retryable = True
+
+
 class Forbidden(HistoryError):
     """The caller may see what they ask about, and may not do that to it."""
 

@@ -163,10 +163,10 @@ class ApiSettings(_Concern):
 class AuthSettings(_Concern):
     """Who may see and do what (docs/authentication.md)."""
 
-    auth: Literal["none", "token", "proxy", "kubernetes"] = Field(
+    auth: Literal["none", "token", "proxy", "kubernetes", "oidc"] = Field(
         "none",
         description="How callers are known: none (everybody may do everything), token (bearer tokens of RAY_HISTORY_AUTH_FILE), proxy (an "
-        "authenticating proxy names the user), kubernetes (bearer tokens and RBAC of the cluster).",
+        "authenticating proxy names the user), kubernetes (bearer tokens and RBAC of the cluster), oidc (an OpenID Connect provider).",
     )
     auth_file: str = Field("", description="File with tokens, users, groups and their rights (TOML); read again when it changes.")
     auth_proxies: str = Field("", description="Addresses or networks of the proxies that are believed, separated by commas.")
@@ -177,7 +177,17 @@ class AuthSettings(_Concern):
     auth_age: Seconds = Field(
         60.0, description="How long an answer of Kubernetes about a caller is kept, in seconds: so long a revoked one may go on."
     )
-    login_age: int = Field(43_200, ge=60, description="Lifetime of the cookie of a login, in seconds.")
+    login_age: int = Field(43_200, ge=60, description="Lifetime of a login, and of its cookie, in seconds.")
+    oidc_issuer: str = Field("", pattern=r"^(https?://\S+)?$", description="OpenID Connect provider, as it calls itself (`iss`).")
+    oidc_client_id: str = Field("", description="Client id that the provider gave this server.")
+    oidc_client_secret: SecretStr = Field(SecretStr(""), description="Client secret; none for a public client.")
+    oidc_client_secret_file: str = Field("", description="File that holds the client secret instead.")
+    oidc_redirect_url: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="`/login/callback` as browsers reach it; empty: by the name that the browser uses."
+    )
+    oidc_scopes: str = Field("openid email profile", description="Scopes that the provider is asked for, separated by spaces.")
+    oidc_user_claim: str = Field("email", min_length=1, description="Claim of the ID token that names the user in RAY_HISTORY_AUTH_FILE.")
+    oidc_groups_claim: str = Field("groups", description="Claim of the ID token that lists the user's groups.")
 
 
 class WorkerSettings(_Concern):

@@ -16,6 +16,7 @@ from api.access.rights_file import Granted, RightsFile
 from shared.errors import SettingsError
 from shared.live.reviews import open_reviews
 from shared.settings import AuthSettings, Settings
+from shared.store.logins import Logins
 
 TOKEN_COOKIE = "ray_history_token"  # noqa: S105 - its name
 _ALL = AllRights()
@@ -23,9 +24,10 @@ _BEARER = b"bearer "
 
 
 class Authenticator(Protocol):
-    """`tokens`: callers have tokens, so that there is a login."""
+    """`tokens`: callers have tokens, so that there is a login; `provider`: it is another server's."""
 
     tokens: bool
+    provider: bool
 
     async def caller(self, scope: Scope) -> Caller | None:
         """Who sent this request; None: nobody who is known. Raises KubernetesUnavailable."""
@@ -35,6 +37,10 @@ class Authenticator(Protocol):
         """Whose token this is. Raises KubernetesUnavailable."""
         ...
 
+    async def end(self, scope: Scope) -> None:
+        """The caller logs out. Raises StoreUnavailable."""
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -42,12 +48,16 @@ class Anyone:
     """`none`: everybody may do everything; callers are told apart by their address."""
 
     tokens = False
+    provider = False
 
     async def caller(self, scope: Scope) -> Caller | None:
         return _by_address(_address(scope))
 
     async def of_token(self, token: str) -> Caller | None:  # noqa: ARG002 - there are none
         return None
+
+    async def end(self, scope: Scope) -> None:
+        """A cookie that is deleted is all that there was."""
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -57,6 +67,7 @@ class _ByToken(ABC):
     """A bearer token, or the cookie that a login left."""
 
     tokens = True
+    provider = False
 
     async def caller(self, scope: Scope) -> Caller | None:
         token = given_token(scope)
@@ -65,6 +76,9 @@ class _ByToken(ABC):
     @abstractmethod
     async def of_token(self, token: str) -> Caller | None:
         """Whose it is; None: nobody's. Raises KubernetesUnavailable where Kubernetes decides and cannot be asked."""
+
+    async def end(self, scope: Scope) -> None:  # noqa: B027 - only one keeps logins
+        """A cookie that is deleted is all that there was."""
 
     async def aclose(self) -> None:  # noqa: B027 - only some have anything open
         """Nothing is open."""
@@ -107,6 +121,7 @@ class TrustedProxy:
     """`proxy`: an authenticating proxy says who asks; nobody else is believed. Without a rights file its users may do everything."""
 
     tokens = False
+    provider = False
 
     def __init__(self, settings: AuthSettings) -> None:
         """Raises SettingsError."""
@@ -134,6 +149,9 @@ class TrustedProxy:
     async def of_token(self, token: str) -> Caller | None:  # noqa: ARG002 - there are none
         return None
 
+    async def end(self, scope: Scope) -> None:
+        """A cookie that is deleted is all that there was."""
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -147,9 +165,14 @@ class TrustedProxy:
         return any(found in network for network in self._networks)
 
 
-def open_authenticator(settings: Settings) -> Authenticator:
+def open_authenticator(settings: Settings, logins: Logins) -> Authenticator:
     """For one event loop. Raises SettingsError."""
     auth = settings.auth
+    if auth.auth == "oidc":
+        # Only here: the libraries of OpenID Connect are some megabytes.
+        from api.access.openid_logins import OpenIdLogins  # noqa: PLC0415
+
+        return OpenIdLogins.of(auth, logins)
     if auth.auth == "token":
         return FileTokens(auth)
     if auth.auth == "proxy":
@@ -161,13 +184,19 @@ def open_authenticator(settings: Settings) -> Authenticator:
 
 def given_token(scope: Scope) -> str:
     """The bearer token of a request, else the one in the login's cookie, or ""."""
-    cookies = b""
+    bearer, cookie = given(scope)
+    return bearer or cookie
+
+
+def given(scope: Scope) -> tuple[str, str]:
+    """The bearer token of a request, and what is in the login's cookie; "" for what there is not."""
+    bearer, cookies = "", b""
     for name, value in scope["headers"]:
         if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            return str(value[len(_BEARER) :].strip().decode("latin-1"))
-        if name == b"cookie" and TOKEN_COOKIE.encode() in value:
+            bearer = str(value[len(_BEARER) :].strip().decode("latin-1"))
+        elif name == b"cookie" and TOKEN_COOKIE.encode() in value:
             cookies = value
-    return _cookie(cookies) if cookies else ""
+    return bearer, _cookie(cookies) if cookies else ""
 
 
 @lru_cache(maxsize=256)

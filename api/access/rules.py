@@ -25,6 +25,8 @@ RULES: Mapping[str, Rule] = {
     "GET /login": "public",
     "POST /login": "public",
     "POST /logout": "public",
+    "GET /login/start": "public",
+    "GET /login/callback": "public",
     "GET /pages/{file}": "public",
     "GET /favicon.ico": "public",
     "GET /docs": "caller",

@@ -18,6 +18,8 @@ from shared.storage.place import place_of
 SHARDS = 16
 # Of what the index of jobs holds (`shared/jobs.py`).
 JOB_INDEX_FORMAT = 1
+# Of the records of `shared/store/logins.py`.
+LOGINS_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,11 @@ class Keyspace:
     @property
     def job_index(self) -> JobIndexKeys:
         return JobIndexKeys(f"{self.prefix}:{{{self.storage}.jobs}}:v{JOB_INDEX_FORMAT}:")
+
+    @property
+    def logins(self) -> str:
+        """What the keys of logins begin with; all have a TTL. They are not the storage's: rights are said by the server's settings."""
+        return f"{self.prefix}:{{logins}}:v{LOGINS_FORMAT}:"
 
     def _shard(self, number: int) -> ShardKeys:
         return ShardKeys(f"{self.prefix}:{{{self.storage}.{number}}}:v{FORMAT}:")

@@ -75,6 +75,8 @@ VALUES: dict[str, dict[str, Any]] = {
         "networkPolicy": {"enabled": True},
     },
     "proxy-login": BASE | {"auth": {"mode": "proxy", "proxies": ["10.0.0.0/8", "10.9.1.1"]}},
+    "oidc-login": BASE
+    | {"auth": {"mode": "oidc", "rightsSecret": "rights", "oidc": {"issuer": "https://login.example.com", "clientId": "history"}}},
     "kubernetes-login": BASE | {"auth": {"mode": "kubernetes"}},
     "own-valkey-password": BASE | {"valkey": {"existingSecret": "valkey"}, "kubernetes": {"tokens": {"enabled": True}}},
 }

@@ -13,7 +13,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "authentication.md"
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [("defaults", "none"), ("token-login", "token"), ("proxy-login", "proxy"), ("kubernetes-login", "kubernetes")]
+    ("name", "mode"),
+    [("defaults", "none"), ("token-login", "token"), ("proxy-login", "proxy"), ("kubernetes-login", "kubernetes"), ("oidc-login", "oidc")],
 )
 def test_the_mode_is_said(name: str, mode: str) -> None:
     found = objects(VALUES[name])
@@ -29,6 +30,18 @@ def test_rights_are_a_file_of_the_api_only() -> None:
     (volume,) = (volume for volume in pod(deployments["api"])["volumes"] if volume["name"] == mount["name"])
     assert volume["secret"]["secretName"] == "rights"
     assert "rights" not in str(pod(deployments["worker"]))
+
+
+def test_the_provider_is_said_and_the_clients_secret_is_a_file() -> None:
+    found = objects(VALUES["oidc-login"])
+    deployments = of_kind(found, "Deployment")
+    seen = environment(deployments["api"], found)
+    assert (seen["RAY_HISTORY_OIDC_ISSUER"], seen["RAY_HISTORY_OIDC_CLIENT_ID"]) == ("https://login.example.com", "history")
+    (mount,) = (one for one in pod(deployments["api"])["containers"][0]["volumeMounts"] if one["name"] == "rights")
+    assert seen["RAY_HISTORY_OIDC_CLIENT_SECRET_FILE"] == f"{mount['mountPath']}/client-secret"
+    public = {"auth": {**VALUES["oidc-login"]["auth"], "oidc": {"issuer": "https://a.example", "clientId": "b", "publicClient": True}}}
+    found = objects(BASE | public)
+    assert "RAY_HISTORY_OIDC_CLIENT_SECRET_FILE" not in environment(of_kind(found, "Deployment")["api"], found)
 
 
 def test_names_are_those_of_service_and_ingress_too() -> None:

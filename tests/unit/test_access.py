@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from fakeredis import FakeAsyncRedis
 
 from api.access.caller import ACTIONS, AllRights, Caller, NoRights, acting_as, current_caller, may, visible_namespaces
 from api.access.limits import CallerLimits
@@ -19,6 +20,8 @@ from api.access.rights_file import GrantedRights, RightsFile
 from shared.errors import SessionNotFound, SettingsError, TooManyRequests, TooManyStreams
 from shared.sessions import SessionRef
 from shared.settings import ApiSettings, AuthSettings, LoadSettings, LogSettings, RedisSettings, Settings, StorageSettings
+from shared.store.keys import Keyspace
+from shared.store.logins import Logins
 from tests.in_process import SESSION, InProcess, add_session, in_process
 
 TOKEN = "a-long-and-random-token"
@@ -88,7 +91,7 @@ def test_a_wrong_file_stops_the_start(tmp_path: Path, text: str, said: str) -> N
 )
 def test_a_mode_without_what_it_needs_stops_the_start(auth: dict[str, Any], variable: str) -> None:
     with pytest.raises(SettingsError, match=f"^{variable}: "):
-        open_authenticator(_settings(**auth))
+        open_authenticator(_settings(**auth), Logins(FakeAsyncRedis(), Keyspace()))
 
 
 @pytest.mark.parametrize(

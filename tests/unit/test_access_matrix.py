@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from starlette.routing import Route
 
 import api.app
 from api import figures, health
-from api.access import login
+from api.access import login, provider_login
 from api.access.rules import RULES, rule_of
 from api.export import routes as export
 from api.jobs import routes as jobs
@@ -24,10 +26,11 @@ from shared.sessions import Session
 from shared.settings import LiveSettings
 from tests.in_process import SESSION, InProcess, add_session, in_process
 from tests.live_kubernetes.api_server import ApiServer
+from tests.openid_provider import Provider
 
-MODES = ("none", "token", "proxy", "kubernetes")
+MODES = ("none", "token", "proxy", "kubernetes", "oidc")
 CALLERS = ("nobody", "other", "right", "revoked")
-ROUTERS = (health.router, figures.router, sessions.router, jobs.router, export.router, login.router, pages)
+ROUTERS = (health.router, figures.router, sessions.router, jobs.router, export.router, login.router, provider_login.router, pages)
 PATH = f"/sessions/team-a/raycluster/seen/{SESSION}/dashboard"
 COOKIES = {"cluster_name": "seen", "cluster_namespace": "team-a", "session_name": SESSION}
 UNSEEN = ("unauthenticated", "forbidden", "session_not_found")
@@ -36,6 +39,7 @@ LISTS = ("/clusters", "/sessions", "/jobs")
 OF_ONE_JOB = "/jobs/{submission_id}"
 # Streams until the load ends, which here is never.
 ENDLESS = "/events"
+ID_TOKENS: dict[str, str] = {}
 
 
 def _own_routes() -> set[tuple[str, str]]:
@@ -93,13 +97,26 @@ def _kubernetes(directory: Path, mode: str) -> Iterator[LiveSettings | None]:
         yield LiveSettings(kubernetes="kubeconfig", kubeconfig=server.kubeconfig(directory), kubernetes_qps=1000, kubernetes_burst=1000)
 
 
+@contextmanager
+def _openid(mode: str, rights: str) -> Iterator[dict[str, Any]]:
+    """Settings of that mode. Callers bear ID tokens then, which end: that revokes them."""
+    if mode != "oidc":
+        yield {}
+        return
+    with Provider().running() as provider:
+        ID_TOKENS.update({caller: provider.id_token(caller) for caller in ("right", "other")})
+        ID_TOKENS["revoked"] = provider.id_token("right", exp=int(time.time()) - 600)
+        yield provider.settings(rights)
+
+
 @asynccontextmanager
 async def _running(mode: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcess]:
     bucket = directory / "bucket"
     add_session(bucket, "team-a", "seen")
     add_session(bucket, "team-b", "others")
     auth = {"auth": mode, "auth_file": _rights(directory), "auth_proxies": "127.0.0.0/8"}
-    with _kubernetes(directory, mode) as live:
+    with _kubernetes(directory, mode) as live, _openid(mode, auth["auth_file"]) as oidc:
+        auth |= oidc
         async with in_process(bucket, monkeypatch, auth, live, loads_per_minute=0, lists_per_minute=0) as server:
             await _index_job(server)
             yield server
@@ -119,7 +136,7 @@ def _headers(mode: str, caller: str) -> dict[str, str]:
     if mode == "proxy":
         # Whom the proxy does not name any more, it does not let pass: nobody then.
         return {"x-forwarded-user": "" if caller == "revoked" else caller}
-    return {"authorization": f"Bearer {caller}"}
+    return {"authorization": f"Bearer {ID_TOKENS[caller] if mode == 'oidc' else caller}"}
 
 
 async def _ask(server: InProcess, method: str, path: str, headers: dict[str, str], *, cookies: bool = False) -> httpx.Response:

@@ -178,6 +178,11 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- $_ := set $settings "RAY_HISTORY_AUTH" .mode -}}
 {{- with .proxies }}{{ $_ := set $settings "RAY_HISTORY_AUTH_PROXIES" (join "," .) }}{{ end -}}
 {{- if .rightsSecret }}{{ $_ := set $settings "RAY_HISTORY_AUTH_FILE" "/etc/ray-history/rights.toml" }}{{ end -}}
+{{- if eq .mode "oidc" -}}
+{{- $_ := set $settings "RAY_HISTORY_OIDC_ISSUER" (required "auth.oidc.issuer is needed for auth.mode: oidc" .oidc.issuer) -}}
+{{- $_ := set $settings "RAY_HISTORY_OIDC_CLIENT_ID" (required "auth.oidc.clientId is needed for auth.mode: oidc" .oidc.clientId) -}}
+{{- if not .oidc.publicClient }}{{ $_ := set $settings "RAY_HISTORY_OIDC_CLIENT_SECRET_FILE" "/etc/ray-history/client-secret" }}{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.hostNames -}}
 {{- $service := printf "%s-api" (include "rhs.fullname" .) -}}
