@@ -67,11 +67,10 @@ def add_session(bucket: Path, namespace: str, cluster: str, session: str = SESSI
     return f"{namespace}/raycluster/{cluster}/{session}"
 
 
-@asynccontextmanager
-async def in_process(
+def made_app(
     bucket: Path, monkeypatch: pytest.MonkeyPatch, auth: dict[str, Any] | None = None, live: LiveSettings | None = None, **settings: Any
-) -> AsyncIterator[InProcess]:
-    """`settings`: of the API; `auth`: of the login."""
+) -> tuple[FastAPI, Queue]:
+    """The app before its start, which may be in another thread. `settings`: of the API; `auth`: of the login."""
     queue = Queue()
     monkeypatch.setattr(api.app, "open_async_redis", lambda _settings: FakeAsyncRedis())
     monkeypatch.setattr(api.app, "make_celery", lambda _settings: None)
@@ -85,7 +84,15 @@ async def in_process(
         live or LiveSettings(),
         auth=AuthSettings(**(auth or {})),
     )
-    app = api.app.create_app_with(made)
+    return api.app.create_app_with(made), queue
+
+
+@asynccontextmanager
+async def in_process(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch, auth: dict[str, Any] | None = None, live: LiveSettings | None = None, **settings: Any
+) -> AsyncIterator[InProcess]:
+    """`made_app`, started, and a client of it."""
+    app, queue = made_app(bucket, monkeypatch, auth, live, **settings)
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1234), raise_app_exceptions=False)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         yield InProcess(app, client, queue, bucket)
