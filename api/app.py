@@ -19,6 +19,7 @@ from api.access.limits import CallerLimits
 from api.access.middleware import Access, AuthenticatorHolder
 from api.access.modes import open_authenticator
 from api.access.rules import RouteRules
+from api.access.stream_limit import StreamLimit
 from api.browser_guard import BrowserGuard
 from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard
@@ -129,6 +130,7 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.state.own_routes = ours
     names = RouteNames(ours, routes.routes)
     # The last one is outermost.
+    app.add_middleware(StreamLimit, state=app.state)
     app.add_middleware(Access, rules=RouteRules([*(route for route in app.routes if hasattr(route, "path")), *ours]), holder=access)
     app.add_middleware(BrowserGuard, names=HostNames.of(settings.api))
     app.add_middleware(RequestLog, names=names, draining=draining)

@@ -59,12 +59,16 @@ class CallerLimits:
             raise TooManyRequests("you have asked for as many listings as one caller may in a minute", retry_after=wait)
         self._lists.take()
 
-    def begin_stream(self) -> None:
-        """One more, until `end_stream`. Raises TooManyStreams."""
+    def check_streams(self) -> None:
+        """May one more begin? Raises TooManyStreams."""
         if self._streams >= self._most_streams:
             raise TooManyStreams(
                 f"this process serves {self._streams} streams already (RAY_HISTORY_EVENT_STREAMS): ask for the status instead"
             )
+
+    def begin_stream(self) -> None:
+        """One more, until `end_stream`. Raises TooManyStreams."""
+        self.check_streams()
         self._streams += 1
 
     @property

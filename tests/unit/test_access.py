@@ -245,6 +245,20 @@ async def test_streams_are_bounded_and_counted_until_they_end(tmp_path: Path, mo
             assert (await server.client.get(f"/sessions/{ref}/events")).status_code == 200
 
 
+async def test_a_stream_too_many_is_refused_before_anything_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = add_session(tmp_path, "team-a", "seen")
+    async with in_process(tmp_path, monkeypatch, _file(tmp_path), event_streams=1) as server:
+        server.app.state.limits.begin_stream()
+        no_stream = await server.client.get(f"/sessions/{ref}/dashboard/events", headers=BEARER)
+        assert no_stream.json()["code"] == "loading"
+        # Without a service no route answers.
+        monkeypatch.setattr(server.app.state, "sessions", None)
+        for asked in (ref, f"{ref[:-1]}2"):
+            refused = await server.client.get(f"/sessions/{asked}/events", headers=BEARER)
+            assert (refused.status_code, refused.json()["code"], "retry-after" in refused.headers) == (503, "too_many_streams", True)
+        assert (await server.client.get(f"/sessions/{ref}/events")).status_code == 401
+
+
 async def test_followers_of_a_load_share_its_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = add_session(tmp_path, "team-a", "seen")
     async with in_process(tmp_path, monkeypatch) as server:
