@@ -258,16 +258,18 @@ async def test_a_token_that_is_taken_out_of_the_file_is_revoked(tmp_path: Path, 
         assert (await server.client.get("/sessions", headers=_headers("token", "another"))).status_code == 200
 
 
-async def test_a_thousand_requests_are_two_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thousand_requests_are_two_reviews_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = tmp_path / "bucket"
     ref = add_session(bucket, "team-a", "seen")
     with ApiServer(users={"right": "right"}, grants={("right", "get", "team-a")}).running() as server:
         live = LiveSettings(kubernetes="kubeconfig", kubeconfig=server.kubeconfig(tmp_path))
         async with in_process(bucket, monkeypatch, {"auth": "kubernetes"}, live) as running:
+            began = time.monotonic()
             for _ in range(500):
                 for path in ("/sessions", f"/sessions/{ref}"):
                     assert (await running.client.get(path, headers=_headers("kubernetes", "right"))).status_code == 200
-            assert len(server.reviews) == 2
+            minutes = 1 + int((time.monotonic() - began) / 60)
+            assert 2 <= len(server.reviews) <= 2 * minutes
             evicting = await running.client.delete(f"/sessions/{ref}", headers=_headers("kubernetes", "right"))
             assert (evicting.status_code, evicting.json()["code"]) == (403, "forbidden")
             server.fail_with = 500
