@@ -14,7 +14,7 @@ RUNS ?= 200
 SEED ?= 1
 JOBS ?= 4
 SBOM ?= dist/sbom.cdx.json
-LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+LOCK_OPTIONS := --extra parquet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 # uv takes seconds where pip takes minutes; pip knows more places to get packages from (pip.conf), and does what uv cannot.
 define install

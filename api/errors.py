@@ -21,6 +21,7 @@ log = structlog.get_logger()
 STATUS: dict[type[errors.HistoryError], int] = {
     errors.InvalidReference: 400,
     errors.InvalidQuery: 400,
+    errors.ExtraMissing: 501,
     errors.JobIndexOff: 404,
     errors.JobNotFound: 404,
     errors.NoSessionChosen: 404,

@@ -1,4 +1,4 @@
-"""`ray-history export`: every row of a session's tasks, actors or jobs, as lines of JSON or CSV."""
+"""`ray-history export`: a session as a file: rows of one kind, a trace of its tasks, or everything that is stored of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.archive_manifest import missing_files
 from cli.errors import Failed
 from cli.load_progress import follow
 from cli.server import Server
@@ -15,37 +16,60 @@ from cli.server_sessions import Address, Ref
 from shared.sessions import SessionRef
 
 _LOCAL = "http://127.0.0.1:8080"
+_ARCHIVES = ("logs", "raw")
 
 
 def export(
     ref: Ref,
     *,
-    what: Annotated[str, typer.Option(help="tasks, actors, jobs, nodes, workers or placement_groups.")] = "tasks",
-    format: Annotated[str, typer.Option("--format", help="ndjson or csv.")] = "ndjson",  # noqa: A002 - the option's name
+    what: Annotated[
+        str,
+        typer.Option(
+            help="Rows: tasks, actors, jobs, nodes, workers or placement_groups; timeline: a trace of the tasks for Perfetto; "
+            "logs: the log files; raw: every stored file."
+        ),
+    ] = "tasks",
+    format: Annotated[  # noqa: A002 - the option's name
+        str,
+        typer.Option("--format", help="Rows: ndjson (the default), csv or parquet. Others have one.", show_default=False),
+    ] = "",
+    job_id: Annotated[str, typer.Option("--job-id", help="Only tasks, or the timeline, of this job.", show_default=False)] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; without it, standard output.")] = None,
     server: Address = _LOCAL,
 ) -> None:
-    """Write every row of a session to a file, however many there are. A session that is not loaded is loaded first."""
+    """Write a session to a file, however large it is. Rows and timelines need it loaded: it is loaded first where it is not."""
+    params: dict[str, str | int] = {"what": what, **({"format": format} if format else {}), **({"job_id": job_id} if job_id else {})}
     with Server(server) as http:
-        record = http.post(f"/sessions/{ref}/load")
-        record = follow(lambda: http.get(f"/sessions/{ref}"), record)
-        if record["state"] != "loaded":
-            error = record.get("error") or {}
-            raise Failed(error.get("message") or f"{ref} is {record['state']}")
-        real = SessionRef(ref.namespace, ref.kind, ref.name, record["session"]["session"])
-        path = f"/sessions/{real}/export"
-        if output is None:
-            http.download(path, {"what": what, "format": format}, sys.stdout.buffer)
-            return
-        # A file that is there is whole.
-        part = output.with_name(output.name + ".part")
-        try:
-            with part.open("wb") as file:
-                http.download(path, {"what": what, "format": format}, file)
-            part.replace(output)
-        except OSError as exc:
-            raise Failed(f"{output}: {exc.strerror}") from exc
-        finally:
-            part.unlink(missing_ok=True)
-    if record.get("complete") is False:
+        real, complete = (ref, True) if what in _ARCHIVES else _loaded(http, ref)
+        _write(http, f"/sessions/{real}/export", params, output)
+    if not complete:
         print("the session is partial: rows may be missing (`ray-history status` says which files could not be read)", file=sys.stderr)
+    if what in _ARCHIVES and output is not None:
+        for line in missing_files(output):
+            print(f"lost: {line}", file=sys.stderr)
+
+
+def _loaded(http: Server, ref: SessionRef) -> tuple[SessionRef, bool]:
+    """The session that `ref` means, and whether all of it could be loaded."""
+    record = http.post(f"/sessions/{ref}/load")
+    record = follow(lambda: http.get(f"/sessions/{ref}"), record)
+    if record["state"] != "loaded":
+        error = record.get("error") or {}
+        raise Failed(error.get("message") or f"{ref} is {record['state']}")
+    return SessionRef(ref.namespace, ref.kind, ref.name, record["session"]["session"]), record.get("complete") is not False
+
+
+def _write(http: Server, path: str, params: dict[str, str | int], output: Path | None) -> None:
+    if output is None:
+        http.download(path, params, sys.stdout.buffer)
+        return
+    # A file that is there is whole.
+    part = output.with_name(output.name + ".part")
+    try:
+        with part.open("wb") as file:
+            http.download(path, params, file)
+        part.replace(output)
+    except OSError as exc:
+        raise Failed(f"{output}: {exc.strerror}") from exc
+    finally:
+        part.unlink(missing_ok=True)

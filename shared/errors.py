@@ -31,6 +31,12 @@ class InvalidQuery(HistoryError):
     code = "invalid_request"
 
 
+class ExtraMissing(HistoryError):
+    """What is asked for needs an optional package that is not installed on this server."""
+
+    code = "extra_missing"
+
+
 class JobIndexOff(HistoryError):
     """The index of jobs is turned off (`RAY_HISTORY_JOB_INDEX`)."""
 

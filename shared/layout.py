@@ -28,6 +28,7 @@ HISTORY_PREFIX = "cluster-history/"
 ENDPOINTS_PREFIX = "fetched_endpoints/"
 
 _EVENT_FILE = re.compile(r"[^/]+/(?:node_events|job_events/[^/]+)/[^/]+")
+_LOG_FILE = re.compile(r"[^/]+/logs/.+", re.DOTALL)
 _ENDPOINT = ENDPOINTS_PREFIX + "restful__"
 
 
@@ -118,6 +119,11 @@ def session_of_marker(key: str) -> Session | None:
 def is_event_file(key_below_session: str) -> bool:
     """`{node}/node_events/*` and `{node}/job_events/{job}/*`. What it holds is told by its first byte, not by its name."""
     return bool(_EVENT_FILE.fullmatch(key_below_session))
+
+
+def is_log_file(key_below_session: str) -> bool:
+    """`{node}/logs/**`, what Ray itself calls its logs."""
+    return bool(_LOG_FILE.fullmatch(key_below_session))
 
 
 def log_prefixes(session: Session, node_id: str) -> list[str]:

@@ -44,6 +44,8 @@ class CallerLimits:
         self._lists = _PerMinute(settings.lists_per_minute)
         self._most_streams = settings.event_streams
         self._streams = 0
+        self._most_exports = settings.exports
+        self._exports = 0
 
     def wait_for_load(self) -> float:
         """Seconds until the caller may start another load; 0: now."""
@@ -78,3 +80,12 @@ class CallerLimits:
 
     def end_stream(self) -> None:
         self._streams -= 1
+
+    def begin_export(self) -> None:
+        """One more, until `end_export`. Raises TooManyStreams."""
+        if self._exports >= self._most_exports:
+            raise TooManyStreams(f"this process writes {self._exports} exports already (RAY_HISTORY_EXPORTS): try again in a moment")
+        self._exports += 1
+
+    def end_export(self) -> None:
+        self._exports -= 1

@@ -21,6 +21,7 @@ from api.dashboard.scope import DashboardScope
 from api.dashboard.state import NOT_DRIVER
 from shared.ray.columns import TASKS
 from shared.snapshots.filters import BadFilter, Filter
+from shared.snapshots.table import TableReader
 
 routes = Routes()
 
@@ -86,17 +87,17 @@ async def tasks_timeline(request: Request, scope: DashboardScope) -> Response:
     elif request.method == "HEAD":
         response = answers.json_bytes(b"")
     else:
-        response = StreamingResponse(_whole_trace(scope, source), media_type="application/json")
+        response = StreamingResponse(whole_trace(scope.snapshot.table("tasks"), source), media_type="application/json")
     if request.query_params.get("download") == "1":
         name = f"timeline-{job_id}-{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}.json"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 
-async def _whole_trace(scope: DashboardScope, source: Sequence[Filter]) -> AsyncIterator[bytes]:
+async def whole_trace(tasks: TableReader, source: Sequence[Filter]) -> AsyncIterator[bytes]:
     """Of every task, some thousand at a time: memory is bounded whatever the session's size."""
     made = _Trace()
-    async for page in scope.snapshot.table("tasks").stream(source=source, detail=True):
+    async for page in tasks.stream(source=source, detail=True):
         if page.rows:
             yield await anyio.to_thread.run_sync(made.events, page.rows)
     yield made.end()

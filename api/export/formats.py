@@ -1,19 +1,33 @@
-"""Rows of the State API, which are JSON objects, as lines of a file format."""
+"""Rows of the State API, which are JSON objects, as pieces of a file format."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
+from shared.errors import ExtraMissing
 from shared.ray.columns import Resource
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 Rows = Sequence[bytes]
+About = Mapping[str, str]
+
+
+class RowFormat(Protocol):
+    """One file: its head, then rows as often as there are some, then its end. A piece may be empty: rows may wait for more."""
+
+    media_type: str
+
+    def head(self) -> bytes: ...
+
+    def rows(self, rows: Rows) -> bytes: ...
+
+    def end(self) -> bytes: ...
 
 
 class Ndjson:
@@ -21,14 +35,17 @@ class Ndjson:
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, _resource: Resource) -> None:
+    def __init__(self, _resource: Resource, _about: About) -> None:
         """Each row has all columns, by name."""
 
     def head(self) -> bytes:
         return b""
 
-    def lines(self, rows: Rows) -> bytes:
+    def rows(self, rows: Rows) -> bytes:
         return b"".join(row + b"\n" for row in rows)
+
+    def end(self) -> bytes:
+        return b""
 
 
 class Csv:
@@ -36,14 +53,17 @@ class Csv:
 
     media_type = "text/csv; charset=utf-8"
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, _about: About) -> None:
         self._columns = resource.all
 
     def head(self) -> bytes:
         return self._written([self._columns])
 
-    def lines(self, rows: Rows) -> bytes:
+    def rows(self, rows: Rows) -> bytes:
         return self._written([_cell(values.get(column)) for column in self._columns] for values in map(_decode, rows))
+
+    def end(self) -> bytes:
+        return b""
 
     def _written(self, records: Any) -> bytes:
         text = io.StringIO(newline="")
@@ -55,4 +75,13 @@ def _cell(value: Any) -> Any:
     return _encode(value).decode() if isinstance(value, dict | list | bool) else value
 
 
-FORMATS: dict[str, Callable[[Resource], Ndjson | Csv]] = {"ndjson": Ndjson, "csv": Csv}
+def _parquet(resource: Resource, about: About) -> RowFormat:
+    """Raises ExtraMissing."""
+    try:
+        from api.export.parquet import Parquet  # noqa: PLC0415 - an extra, which costs 60 MB of memory
+    except ModuleNotFoundError as exc:
+        raise ExtraMissing("format=parquet needs pyarrow on this server: pip install 'ray-history-server[parquet]'") from exc
+    return Parquet(resource, about)
+
+
+FORMATS: Mapping[str, Callable[[Resource, About], RowFormat]] = {"ndjson": Ndjson, "csv": Csv, "parquet": _parquet}

@@ -2,35 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 import anyio
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from api.access.limits import CallerLimits
 from api.audit import audit
 from api.dashboard.scope import is_browser
-from api.documented import Kind, Name, Namespace, SessionName, one_of
+from api.dashboard.state import NOT_DRIVER
+from api.dashboard.timeline import whole_trace
+from api.documented import Kind, Name, Namespace, SessionName, answer, one_of
 from api.errors import problem
-from api.export.formats import FORMATS, Csv, Ndjson
-from api.sessions.service import Entered, Sessions
-from shared.errors import InvalidQuery, SessionIsLive
-from shared.ray.columns import RESOURCES
-from shared.sessions import SessionRef
+from api.export import archive
+from api.export.formats import FORMATS
+from api.export.rows import rows
+from api.sessions.service import Sessions
+from shared.errors import Forbidden, InvalidQuery, SessionIsLive
+from shared.ray.columns import RESOURCES, TASKS
+from shared.sessions import Session, SessionRef
 from shared.settings import Settings
+from shared.snapshots.filters import BadFilter, Filter, make_filter
 from shared.snapshots.reader import SnapshotReader
-from shared.snapshots.table import TableReader
 
 router = APIRouter()
 
-WHAT = ("tasks", "actors", "jobs", "nodes", "workers", "placement_groups")
-_PARAMETERS = frozenset(("what", "format"))
+ROWS = ("tasks", "actors", "jobs", "nodes", "workers", "placement_groups")
+TIMELINE = "timeline"
+ARCHIVES = ("logs", "raw")
+WHAT = (*ROWS, TIMELINE, *ARCHIVES)
+_OF_A_JOB = ("tasks", TIMELINE)
+_PARAMETERS = ("what", "format", "job_id")
 _ROUTE = "/sessions/{namespace}/{kind}/{name}/{session}/export"
+_MEDIA_TYPES = ("application/x-ndjson", "text/csv", "application/vnd.apache.parquet", "application/json", archive.MEDIA_TYPE)
+_FILE = {**answer("The file"), "content": {media_type: {"schema": {}} for media_type in _MEDIA_TYPES}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A checked request. `source`: what limits rows to a job."""
+
+    what: str
+    format: str
+    source: tuple[Filter, ...]
+    browser: bool
+
+    def headers(self, session: Session) -> dict[str, str]:
+        name = f"{session.cluster}-{session.session}-{self.what}.{self.format}"
+        return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-cache"}
+
+
+class _File(StreamingResponse):
+    """Counts as an export until it is sent, or its client has gone."""
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes], limits: CallerLimits, headers: dict[str, str], media_type: str) -> None:
+        super().__init__(_after(first, rest), headers=headers, media_type=media_type)
+        self._rest = rest
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._rest):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._limits.end_export()
 
 
 @router.head(_ROUTE, include_in_schema=False)
-@router.get(_ROUTE)
+@router.get(_ROUTE, response_class=Response, responses={200: _FILE})
 async def export(
     request: Request,
     namespace: Namespace,
@@ -38,50 +82,96 @@ async def export(
     name: Name,
     session: SessionName,
     what: Annotated[str, one_of(*WHAT)] = "tasks",
-    format: Annotated[str, one_of(*FORMATS)] = "ndjson",  # noqa: A002 - the parameter's name
+    format: Annotated[  # noqa: A002 - the parameter's name
+        str | None,
+        one_of(*FORMATS, "json", "tar.zst", description="Rows: the first three, ndjson unless said. timeline: json. logs and raw: tar.zst."),
+    ] = None,
+    job_id: Annotated[
+        str | None,
+        Query(description=f"Only of this job; for {' and '.join(_OF_A_JOB)}.", json_schema_extra={"pattern": "^[0-9a-f]{8}$"}),
+    ] = None,
 ) -> Response:
-    """Every row of one kind of a dead session, streamed, as a file. `X-Ray-History-Complete: false`: some rows may be missing."""
-    if unknown := sorted(request.query_params.keys() - _PARAMETERS):
-        raise InvalidQuery(f"{unknown[0]}: there is no such parameter; there are {' and '.join(sorted(_PARAMETERS))}")
+    """A dead session as a file, streamed: every row of one kind, a trace of its tasks (Chrome's format, for Perfetto), or its stored files.
+
+    Rows and traces need the session loaded; `X-Ray-History-Complete: false`: some rows may be missing. Archives hold the files that are
+    stored now, loaded or not; their last member, MANIFEST.json, names what could not be read.
+    """
+    asked = _asked(request, what, format, job_id)
+    ref = SessionRef.of(namespace, kind, name, session)
+    return await (_archive(request, ref, asked) if what in ARCHIVES else _of_snapshot(request, ref, asked))
+
+
+def _asked(request: Request, what: str, format_: str | None, job_id: str | None) -> _Asked:
+    if unknown := sorted(request.query_params.keys() - set(_PARAMETERS)):
+        raise InvalidQuery(f"{unknown[0]}: there is no such parameter; there are {', '.join(_PARAMETERS)}")
     if what not in WHAT:
         raise InvalidQuery(f"what={what!r}: use one of {', '.join(WHAT)}")
-    if format not in FORMATS:
-        raise InvalidQuery(f"format={format!r}: use one of {', '.join(FORMATS)}")
-    sessions = cast("Sessions", request.app.state.sessions)
-    wait = cast("Settings", request.app.state.settings).api.dashboard_wait
-    entered = await sessions.enter_loaded(SessionRef.of(namespace, kind, name, session), wait)
+    formats = ("tar.zst",) if what in ARCHIVES else ("json",) if what == TIMELINE else tuple(FORMATS)
+    chosen = formats[0] if format_ is None else format_
+    if chosen not in formats:
+        raise InvalidQuery(f"format={chosen!r}: use {'one of ' * (len(formats) > 1)}{', '.join(formats)} for {what}")
+    if job_id is not None and what not in _OF_A_JOB:
+        raise InvalidQuery(f"job_id: only {' and '.join(_OF_A_JOB)} are of one job")
+    try:
+        source = () if job_id is None else (make_filter(TASKS, "job_id", "=", job_id),)
+    except BadFilter as exc:
+        raise InvalidQuery(f"job_id: {exc}") from exc
+    return _Asked(what, chosen, source, is_browser(request.scope["headers"]))
+
+
+async def _of_snapshot(request: Request, ref: SessionRef, asked: _Asked) -> Response:
+    state = request.app.state
+    sessions = cast("Sessions", state.sessions)
+    entered = await sessions.enter_loaded(ref, cast("Settings", state.settings).api.dashboard_wait)
     if entered.session is None or entered.cluster is not None:
         raise SessionIsLive("the session runs: its own dashboard lists what it has so far")
     if not entered.generation:
         return problem(503, "loading", f"session {entered.session.ref} is being loaded: ask again in a moment", retry_after=2)
-    state = request.app.state
     reader = SnapshotReader(state.redis, state.keyspace.session(entered.session.key), entered.generation, state.cache)
     meta = await reader.meta()
-    written = FORMATS[format](RESOURCES[what])
-    headers = {
-        "Content-Disposition": f'attachment; filename="{entered.session.cluster}-{entered.session.session}-{what}.{format}"',
-        "X-Ray-History-Complete": "true" if meta.complete else "false",
-        "Cache-Control": "no-cache",
-    }
+    headers = {**asked.headers(entered.session), "X-Ray-History-Complete": "true" if meta.complete else "false"}
+    if asked.what == TIMELINE:
+        media_type, body = "application/json", whole_trace(reader.table("tasks"), (NOT_DRIVER, *asked.source))
+    else:
+        about = {"session": str(entered.session.ref), "complete": str(meta.complete).lower(), "ray_version": meta.ray_version or ""}
+        written = await anyio.to_thread.run_sync(FORMATS[asked.format], RESOURCES[asked.what], about)
+        table = reader.table(asked.what)
+        media_type, body = written.media_type, rows(sessions, entered, table, written, asked.source, browser=asked.browser)
+    return await _sent(request, entered.session, asked, cast("AsyncGenerator[bytes]", body), headers, media_type)
+
+
+async def _archive(request: Request, ref: SessionRef, asked: _Asked) -> Response:
+    state = request.app.state
+    session = await cast("Sessions", state.sessions).stored(ref)
+    if asked.what == "raw" and asked.browser:
+        raise Forbidden("event files hold the values of env_vars, which browsers are not shown: use curl, or ray-history export")
+    body = _in_threads(archive.archive(state.storage, session, asked.what))
+    return await _sent(request, session, asked, body, asked.headers(session), archive.MEDIA_TYPE)
+
+
+async def _sent(
+    request: Request, session: Session, asked: _Asked, body: AsyncGenerator[bytes], headers: dict[str, str], media_type: str
+) -> Response:
     if request.method == "HEAD":
-        return Response(headers={**headers, "Content-Type": written.media_type})
-    audit("exported", entered.session.ref, what=what, format=format)
-    body = _body(sessions, entered, reader.table(what), written, browser=is_browser(request.scope["headers"]))
-    # What is wrong before the first row is an answer of its own.
-    first = await anext(body)
-    return StreamingResponse(_after(first, body), headers=headers, media_type=written.media_type)
+        await body.aclose()
+        return Response(headers={**headers, "Content-Type": media_type})
+    limits = cast("CallerLimits", request.app.state.limits)
+    limits.begin_export()
+    try:
+        audit("exported", session.ref, what=asked.what, format=asked.format)
+        # What is wrong before the first piece is an answer of its own.
+        first = await anext(body)
+    except BaseException:
+        limits.end_export()
+        raise
+    return _File(first, body, limits, headers, media_type)
 
 
-async def _body(sessions: Sessions, entered: Entered, table: TableReader, written: Ndjson | Csv, *, browser: bool) -> AsyncIterator[bytes]:
-    """Its first piece comes with the first rows."""
-    begin = written.head()
-    async for page in table.stream(detail=True, browser=browser):
-        if page.rows:
-            # A slow reader must not find the rest evicted.
-            await sessions.note_use(entered)
-            yield begin + await anyio.to_thread.run_sync(written.lines, page.rows)
-            begin = b""
-    yield begin
+async def _in_threads(pieces: Generator[bytes]) -> AsyncGenerator[bytes]:
+    """When the client goes away, what was opened is closed."""
+    with closing(pieces):
+        while piece := await anyio.to_thread.run_sync(next, pieces, b""):
+            yield piece
 
 
 async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -119,6 +119,14 @@ class Sessions:
                 return entered
             await anyio.sleep(min(max(_FIRST_POLL, (now - begun) * _POLL_SHARE), _LONGEST_POLL, left))
 
+    async def stored(self, ref: SessionRef) -> Session:
+        """The session in the storage, loaded or not; `latest`: the newest that is stored. Raises SessionNotFound."""
+        await self._must_see(ref)
+        session = await self._stored(ref)
+        if session is None:
+            raise SessionNotFound(f"there is no session {ref}")
+        return session
+
     async def note_use(self, entered: Entered) -> None:
         """This generation is being read: it must not be the next one to be evicted, nor expire."""
         if entered.session is not None:
@@ -163,10 +171,7 @@ class Sessions:
 
     async def evict(self, ref: SessionRef) -> None:
         """Drop a session's snapshot; a running load of it stops."""
-        await self._must_see(ref)
-        session = await self._stored(ref)
-        if session is None:
-            raise SessionNotFound(f"there is no session {ref}")
+        session = await self.stored(ref)
         await require(ref, "evict")
         await self._drop(session)
         audit("evicted", ref)

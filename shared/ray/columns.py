@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-ValueType = Literal["str", "int", "float", "bool", "json"]
+ValueType = Literal["str", "int", "float", "bool", "time", "json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `json` values (objects, arrays) can't be filtered.
+    """One column. `json` values (objects, arrays) and `time` ones (ms since the epoch; 0, as null, for none) can't be filtered.
 
     `nullable` columns are declared Optional in Ray, which then does not convert the text of a filter to the column's type.
     `absent` ones are not in live's own row where they have no value (they are shown as null): such a row passes no filter on them.
@@ -79,7 +79,8 @@ TASKS = Resource(
             "creation_time_ms", "start_time_ms", "end_time_ms", "task_log_info", "error_message", "is_debugger_paused",
             "call_site", "label_selector", "fallback_strategy",
             filterable="language placement_group_id is_debugger_paused",
-            language="str", placement_group_id="str", is_debugger_paused="bool",
+            language="str", placement_group_id="str", is_debugger_paused="bool", error_message="str", call_site="str",
+            creation_time_ms="time", start_time_ms="time", end_time_ms="time",
         ),
     ),
     source_filters=frozenset({"actor_id", "job_id", "task_id", "name", "state"}),
@@ -98,6 +99,9 @@ ACTORS = Resource(
             "num_restarts", "num_restarts_due_to_lineage_reconstruction", "num_restarts_due_to_node_preemption",
             "call_site", "label_selector", "fallback_strategy",
             filterable="placement_group_id repr_name", absent="placement_group_id", placement_group_id="str", repr_name="str",
+            serialized_runtime_env="str", call_site="str", is_detached="bool",
+            # Texts in the rows, as in live's.
+            num_restarts="int", num_restarts_due_to_lineage_reconstruction="int", num_restarts_due_to_node_preemption="int",
         ),
     ),
     source_filters=frozenset({"actor_id", "job_id", "state"}),
@@ -112,7 +116,7 @@ NODES = Resource(
         Column("node_name"),
         Column("resources_total", "json", filterable=False),
         Column("labels", "json", filterable=False),
-        *_detail("start_time_ms", "end_time_ms"),
+        *_detail("start_time_ms", "end_time_ms", start_time_ms="time", end_time_ms="time"),
     ),
     source_filters=frozenset({"node_id", "state", "node_name"}),
 )
@@ -128,7 +132,8 @@ WORKERS = Resource(
         *_detail(
             "exit_detail", "worker_launch_time_ms", "worker_launched_time_ms", "start_time_ms", "end_time_ms",
             "debugger_port", "num_paused_threads",
-            filterable="debugger_port num_paused_threads", debugger_port="int", num_paused_threads="int",
+            filterable="debugger_port num_paused_threads", debugger_port="int", num_paused_threads="int", exit_detail="str",
+            worker_launch_time_ms="time", worker_launched_time_ms="time", start_time_ms="time", end_time_ms="time",
         ),
     ),
 )  # fmt: skip
@@ -145,10 +150,13 @@ JOBS = Resource(
         Column("entrypoint", filterable=False),
         Column("message", filterable=False),
         Column("error_type", filterable=False),
-        *_detail("start_time", "end_time", "metadata", "runtime_env", "driver_agent_http_address", "driver_node_id", "driver_exit_code"),
+        *_detail(
+            "start_time", "end_time", "metadata", "runtime_env", "driver_agent_http_address", "driver_node_id", "driver_exit_code",
+            start_time="time", end_time="time", driver_agent_http_address="str", driver_node_id="str", driver_exit_code="int",
+        ),
     ),
     base_order=("job_id", "submission_id", "entrypoint", "type", "status", "message", "error_type", "driver_info"),
-)
+)  # fmt: skip
 
 PLACEMENT_GROUPS = Resource(
     "placement_groups",

@@ -90,6 +90,10 @@ async def test_browsers_get_no_secrets(server: InProcess) -> None:
         (f"{REF}/export?what=objects", 400, "invalid_request"),
         (f"{REF}/export?format=xlsx", 400, "invalid_request"),
         (f"{REF}/export?limit=3", 400, "invalid_request"),
+        (f"{REF}/export?what=actors&job_id=01000000", 400, "invalid_request"),
+        (f"{REF}/export?what=timeline&format=csv", 400, "invalid_request"),
+        (f"{REF}/export?what=timeline", 503, "loading"),
+        (f"{REF}/export?format=parquet", 503, "loading"),
         (f"{REF.replace('seen', 'other')}/export", 404, "session_not_found"),
     ],
 )
@@ -105,8 +109,8 @@ _values = st.none() | st.booleans() | st.integers() | st.text() | st.dictionarie
 def test_any_value_is_one_record(rows: list[dict[str, Any]]) -> None:
     texts = [json.dumps(row).encode() for row in rows]
     for kind in (Ndjson, Csv):
-        written = kind(ACTORS)
-        text = (written.head() + written.lines(texts)).decode()
+        written = kind(ACTORS, {})
+        text = (written.head() + written.rows(texts) + written.end()).decode()
         if kind is Ndjson:
             assert [json.loads(line) for line in text.split("\n")[:-1]] == rows
         else:
