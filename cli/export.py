@@ -10,10 +10,9 @@ import typer
 
 from cli.archive_manifest import missing_files
 from cli.errors import Failed
-from cli.load_progress import follow
+from cli.load_first import load_first
 from cli.server import Server
 from cli.server_sessions import Address, Ref
-from shared.sessions import SessionRef
 
 _LOCAL = "http://127.0.0.1:8080"
 _ARCHIVES = ("logs", "raw")
@@ -40,23 +39,13 @@ def export(
     """Write a session to a file, however large it is. Rows and timelines need it loaded: it is loaded first where it is not."""
     params: dict[str, str | int] = {"what": what, **({"format": format} if format else {}), **({"job_id": job_id} if job_id else {})}
     with Server(server) as http:
-        real, complete = (ref, True) if what in _ARCHIVES else _loaded(http, ref)
+        real, complete = (ref, True) if what in _ARCHIVES else load_first(http, ref)
         _write(http, f"/sessions/{real}/export", params, output)
     if not complete:
         print("the session is partial: rows may be missing (`ray-history status` says which files could not be read)", file=sys.stderr)
     if what in _ARCHIVES and output is not None:
         for line in missing_files(output):
             print(f"lost: {line}", file=sys.stderr)
-
-
-def _loaded(http: Server, ref: SessionRef) -> tuple[SessionRef, bool]:
-    """The session that `ref` means, and whether all of it could be loaded."""
-    record = http.post(f"/sessions/{ref}/load")
-    record = follow(lambda: http.get(f"/sessions/{ref}"), record)
-    if record["state"] != "loaded":
-        error = record.get("error") or {}
-        raise Failed(error.get("message") or f"{ref} is {record['state']}")
-    return SessionRef(ref.namespace, ref.kind, ref.name, record["session"]["session"]), record.get("complete") is not False
 
 
 def _write(http: Server, path: str, params: dict[str, str | int], output: Path | None) -> None:

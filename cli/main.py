@@ -30,6 +30,7 @@ _COMMANDS = {
     "load": "cli.server_sessions:load",
     "evict": "cli.server_sessions:evict",
     "export": "cli.export:export",
+    "logs": "cli.logs:logs",
     "login": "cli.tokens:login",
     "token": "cli.tokens:token",
     "dashboard": "cli.dashboard:app",

@@ -40,6 +40,15 @@ class Server:
     def delete(self, path: str) -> None:
         self._ask("DELETE", path)
 
+    def has(self, path: str, params: dict[str, str | int]) -> bool:
+        """Is there an answer, whatever is in it?"""
+        with self._errors("HEAD", path):
+            response = self._client.head(self._address + path, params=params)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        self._check(response)
+        return True
+
     def _json(self, method: str, path: str, params: dict[str, str | int] | None = None) -> dict[str, Any]:
         response = self._ask(method, path, params)
         try:
@@ -83,11 +92,15 @@ class Server:
 
 
 def _problem(response: httpx.Response) -> str:
-    """The line to show for an error answer: the detail of RFC 9457 problem details where there is one."""
+    """The line to show for an error answer: what it says itself, as problem details (RFC 9457) or as Ray's dashboard would."""
     try:
         body = response.json()
     except ValueError:
         body = None
     if isinstance(body, dict) and (said := body.get("detail") or body.get("title")):
         return f"{said} ({body.get('code', response.status_code)})"
+    if isinstance(body, dict) and body.get("msg"):
+        return str(body["msg"])
+    if response.headers.get("content-type", "").startswith("text/plain") and response.text.strip():
+        return " ".join(response.text.split())
     return f"{response.request.method} {response.request.url} gave {response.status_code} {response.reason_phrase}"
