@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import cold_loads, job_index, memory, page, reads
+from benchmarks import cold_loads, exports, job_index, memory, page, reads
 from benchmarks.bench import FULL, QUICK, Bench, say
 from benchmarks.report import Report, Row
 from benchmarks.server import running
@@ -28,6 +28,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "one-task": reads.one_task,
     "not-modified": reads.not_modified,
     "summaries": reads.summaries,
+    "exports": exports.parquet_of_tasks,
     "jobs": job_index.jobs_of_all_sessions,
 }
 

@@ -38,7 +38,7 @@ def page_of_tasks(bench: Bench) -> list[Row]:
     large = bench.large().plan.session
     small = bench.session(SessionPlan(sizes.small, jobs=2)).plan.session
     for session in (large, small):
-        _ensure_loaded(bench, session)
+        ensure_loaded(bench, session)
     path = f"{_IS_STATE_API}?detail=1&limit={sizes.page}&{_OF_JOB}"
     first: dict[Session, list[Answer]] = {large: [], small: []}
     repeated: dict[Session, list[Answer]] = {large: [], small: []}
@@ -70,7 +70,7 @@ def page_of_tasks(bench: Bench) -> list[Row]:
 def timeline(bench: Bench) -> list[Row]:
     """The timeline of as many tasks as live gives, made and then kept."""
     session = bench.session(SessionPlan(bench.sizes.small, jobs=2)).plan.session
-    _ensure_loaded(bench, session)
+    ensure_loaded(bench, session)
     first: list[Answer] = []
     repeated: list[Answer] = []
     sent = _SendFloor(bench)
@@ -94,7 +94,7 @@ def one_task(bench: Bench) -> list[Row]:
     """Tasks by id, every time another one, from anywhere in a large session."""
     large = bench.large()
     session = large.plan.session
-    _ensure_loaded(bench, session)
+    ensure_loaded(bench, session)
     ids = _task_ids(large, bench.sizes.tasks_by_id)
     _cold_api(bench)
     tasks: list[float] = []
@@ -121,7 +121,7 @@ def one_task(bench: Bench) -> list[Row]:
 def not_modified(bench: Bench) -> list[Row]:
     """Requests per second of a page that is polled and has not changed."""
     session = bench.medium().plan.session
-    _ensure_loaded(bench, session)
+    ensure_loaded(bench, session)
     _cold_api(bench)
     path = route(session, f"{_IS_STATE_API}?detail=1&limit={bench.sizes.page}&{_OF_JOB}")
     with bench.server.connect() as connection:
@@ -140,7 +140,7 @@ def summaries(bench: Bench) -> list[Row]:
     """Summaries of one large job, by function and by lineage."""
     synthetic = bench.session(SessionPlan(bench.sizes.medium, jobs=1))
     session = synthetic.plan.session
-    _ensure_loaded(bench, session)
+    ensure_loaded(bench, session)
     paths = {"function": f"api/v0/tasks/summarize?{_OF_JOB}", "lineage": f"api/v0/tasks/summarize?{_OF_JOB}&summary_by=lineage"}
     first: dict[str, list[Answer]] = {by: [] for by in paths}
     repeated: dict[str, list[Answer]] = {by: [] for by in paths}
@@ -171,7 +171,8 @@ def _get(connection: Connection, session: Session, path: str, **headers: str) ->
     return answer
 
 
-def _ensure_loaded(bench: Bench, session: Session) -> None:
+def ensure_loaded(bench: Bench, session: Session) -> None:
+    """Unless it is loaded, load it."""
     with bench.server.connect() as connection:
         loaded = connection.get(f"/sessions/{session.ref}")
     if b'"state":"loaded"' not in loaded.body:
@@ -183,7 +184,7 @@ def _cold_api(bench: Bench) -> None:
     """A new API process that has answered the same kinds of requests before, but for another session."""
     bench.server.start_api()
     other = bench.recorded()
-    _ensure_loaded(bench, other)
+    ensure_loaded(bench, other)
     with bench.server.connect() as connection:
         for query in (f"?detail=1&{_OF_JOB}", "?limit=1", f"/summarize?{_OF_JOB}", f"/summarize?{_OF_JOB}&summary_by=lineage"):
             for _ in range(3):

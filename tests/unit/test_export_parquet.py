@@ -154,7 +154,7 @@ async def test_duckdb_reads_what_the_rows_say(server: InProcess, tmp_path: Path)
     lines = await server.client.get(f"/sessions/{REF}/export", params={"what": "actors"})
     rows = [json.loads(line) for line in lines.text.splitlines()]
     assert len(rows) == 5_000
-    found = duckdb.sql(f"SELECT actor_id, state, num_restarts FROM '{file}'").fetchall()
+    found = duckdb.connect().execute(f"SELECT actor_id, state, num_restarts FROM '{file}'").fetchall()
     assert found == [(row["actor_id"], row["state"], int(row["num_restarts"])) for row in rows]
     about = pq.ParquetFile(file).metadata.metadata
     assert {name: about[f"ray_history.{name}".encode()].decode() for name in ("session", "complete", "ray_version", "left_out")} == {
