@@ -27,6 +27,7 @@ from shared.errors import Forbidden, InvalidQuery, SessionIsLive
 from shared.ray.columns import RESOURCES, TASKS
 from shared.sessions import Session, SessionRef
 from shared.settings import Settings
+from shared.snapshots.cache import BlockCache
 from shared.snapshots.filters import BadFilter, Filter, make_filter
 from shared.snapshots.reader import SnapshotReader
 
@@ -38,6 +39,7 @@ ARCHIVES = ("logs", "raw")
 WHAT = (*ROWS, TIMELINE, *ARCHIVES)
 _OF_A_JOB = ("tasks", TIMELINE)
 _PARAMETERS = ("what", "format", "job_id")
+_CACHE_BYTES = 8 << 20
 _ROUTE = "/sessions/{namespace}/{kind}/{name}/{session}/export"
 _MEDIA_TYPES = ("application/x-ndjson", "text/csv", "application/vnd.apache.parquet", "application/json", archive.MEDIA_TYPE)
 _FILE = {**answer("The file"), "content": {media_type: {"schema": {}} for media_type in _MEDIA_TYPES}}
@@ -127,7 +129,8 @@ async def _of_snapshot(request: Request, ref: SessionRef, asked: _Asked) -> Resp
         raise SessionIsLive("the session runs: its own dashboard lists what it has so far")
     if not entered.generation:
         return problem(503, "loading", f"session {entered.session.ref} is being loaded: ask again in a moment", retry_after=2)
-    reader = SnapshotReader(state.redis, state.keyspace.session(entered.session.key), entered.generation, state.cache)
+    # Its own cache: a whole table would take the place of all that others look at.
+    reader = SnapshotReader(state.redis, state.keyspace.session(entered.session.key), entered.generation, BlockCache(_CACHE_BYTES))
     meta = await reader.meta()
     headers = {**asked.headers(entered.session), "X-Ray-History-Complete": "true" if meta.complete else "false"}
     if asked.what == TIMELINE:
