@@ -153,7 +153,7 @@ class ApiSettings(_Concern):
     loads_per_minute: int = Field(600, ge=0, description="Cold loads that one caller may start per minute; 0: any number.")
     lists_per_minute: int = Field(6000, ge=0, description="Listings of sessions that one caller may ask for per minute; 0: any number.")
     event_streams: int = Field(200, ge=1, description="Streams of load events that one process serves at the same time.")
-    exports: int = Field(8, ge=1, description="Files of /export that one process writes at the same time; each takes some 50 MiB.")
+    exports: int = Field(8, ge=1, description="Files of /export that one process writes at the same time; each takes up to some 100 MiB.")
     cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
 
     @property
