@@ -86,7 +86,9 @@ async def export(
     what: Annotated[str, one_of(*WHAT)] = "tasks",
     format: Annotated[  # noqa: A002 - the parameter's name
         str | None,
-        one_of(*FORMATS, "json", "tar.zst", description="Rows: the first three, ndjson unless said. timeline: json. logs and raw: tar.zst."),
+        one_of(
+            *FORMATS, "json", "tar.zst", description="Rows: the first three, ndjson unless said. timeline: json. logs and raw: tar.zst."
+        ),
     ] = None,
     job_id: Annotated[
         str | None,
