@@ -1,11 +1,11 @@
-"""S3 and what speaks like it. boto3 lists and reads ranges; many small objects are read through obstore, several times faster."""
+"""S3 and what speaks like it. boto3 lists and streams; small objects and ranges are read through obstore, several times faster."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError
@@ -22,6 +22,9 @@ from shared.storage.retries import Attempts, Failure, Health, retried, same_vers
 from shared.storage.s3_client import bulk_store, client_of, is_aws, session_of
 from shared.storage.s3_errors import meaning_of
 from shared.storage.s3_listing import Listing
+
+if TYPE_CHECKING:
+    from obstore import Bytes
 
 T = TypeVar("T")
 
@@ -112,7 +115,10 @@ class S3Storage:
         if length <= 0:
             self.size(key)
             return b""
-        return b"".join(self.stream(key, start, length))
+        # One range is no reason to make a second client.
+        fast = self._bulk is not None
+        data = self._fast(length, lambda store: store.get_range(self._full(key), start=start, length=length)) if fast else None
+        return b"".join(self.stream(key, start, length)) if data is None else data
 
     def stream(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """A broken answer is taken up where it broke, of the same version of the object."""
@@ -146,15 +152,21 @@ class S3Storage:
             opened[1].close()
 
     def _read_fast(self, info: ObjectInfo) -> bytes:
-        if info.size > _SMALL or self._health.down or not rust.usable():
-            return self.read(info.key)
+        data = self._fast(info.size, lambda store: store.get(self._full(info.key)).bytes())
+        return self.read(info.key) if data is None else data
+
+    def _fast(self, size: int, get: Callable[[S3Store], Bytes]) -> bytes | None:
+        """What obstore reads, in a tenth of boto3's time. None: boto3 shall do it, which tells what is wrong, retries longer, and knows
+        keys that obstore does not.
+        """
+        if size > _SMALL or self._health.down or not rust.usable():
+            return None
         try:
             if (store := self._bulk_store()) is None:
-                return self.read(info.key)
-            data = bytes(store.get(self._full(info.key)).bytes())
+                return None
+            data = bytes(get(store))
         except (BaseError, BotoCoreError, ClientError, OSError, ValueError):
-            # boto3 tells what is wrong, retries it longer, and knows keys that obstore does not.
-            return self.read(info.key)
+            return None
         self._health.answered()
         return data
 

@@ -16,6 +16,7 @@ from obstore.store import S3Store
 
 from shared.settings import StorageSettings
 from shared.storage.rust import NO_RETRIES, client_options
+from shared.storage.s3_parser import fast_session
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -31,6 +32,7 @@ _CREDENTIALS_KEPT = timedelta(minutes=5)
 def session_of(settings: StorageSettings) -> boto3.session.Session:
     """Credentials from the settings, or else from boto3's own chain: environment, profile, web identity, instance role."""
     return boto3.session.Session(
+        botocore_session=fast_session(),
         aws_access_key_id=settings.storage_key_id or None,
         aws_secret_access_key=settings.storage_secret.get_secret_value() or None,
         aws_session_token=settings.storage_session_token.get_secret_value() or None,
