@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import cold_loads, exports, job_index, memory, page, reads
+from benchmarks import cold_loads, exports, job_index, memory, page, reads, small_loads
 from benchmarks.bench import FULL, QUICK, Bench, say
 from benchmarks.report import Report, Row
 from benchmarks.server import running
+from shared.settings import StorageSettings
 
 MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.idle,
     "recorded": cold_loads.recorded_session,
+    "small-loads": small_loads.from_s3,
     "cold-load": cold_loads.medium_session,
     "small-files": cold_loads.small_files,
     "large": cold_loads.large_session,
@@ -45,7 +47,8 @@ def main() -> None:
     cache = given.cache.absolute()
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "bucket").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as directory, running(cache / "bucket", Path(directory), workers=2) as server:
+    bucket = StorageSettings(storage=(cache / "bucket").as_uri())
+    with tempfile.TemporaryDirectory(dir=cache) as directory, running(bucket, Path(directory), workers=2) as server:
         bench = Bench(QUICK if given.quick else FULL, cache, Path(directory), server)
         for name, measure in MEASURES.items():
             if not given.only or name in given.only:

@@ -46,10 +46,10 @@ class Bench:
         self.sizes = sizes
         self.server = server
         self.directory = directory
-        self._bucket = cache / "bucket"
+        self.bucket = cache / "bucket"
 
     def session(self, plan: SessionPlan) -> SyntheticSession:
-        return ensure(plan, self._bucket)
+        return ensure(plan, self.bucket)
 
     def medium(self, *, gz: bool = False) -> SyntheticSession:
         return self.session(SessionPlan(self.sizes.medium, gz=gz))
@@ -58,7 +58,7 @@ class Bench:
         return self.session(SessionPlan(self.sizes.large))
 
     def recorded(self) -> Session:
-        return ensure_recorded(self._bucket)
+        return ensure_recorded(self.bucket)
 
     def check_loaded(self, synthetic: SyntheticSession) -> None:
         """A load that lost or invented something was not worth measuring. Raises AssertionError."""

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.http_client import Connection
 from benchmarks.server import Server
+from shared.settings import StorageSettings
 
 _HEADS, _HEAD_BYTES = 5, 100_000_000
 _CONNECTIONS, _STREAMS = 10_000, 5_000
@@ -130,7 +131,7 @@ def main() -> None:
         marker = bucket / "cluster-metadata" / "raycluster" / "default_flooded" / _REF.rsplit("/", 1)[1]
         marker.parent.mkdir(parents=True)
         marker.touch()
-        server = Server(bucket, Path(directory))
+        server = Server(StorageSettings(storage=bucket.as_uri()), Path(directory))
         try:
             server.start(1)
             server.end_workers()

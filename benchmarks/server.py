@@ -30,14 +30,15 @@ _CLI = [sys.executable, "-m", "cli"]
 class Server:
     """Parts can be started anew one by one: an API process with cold caches, workers of another number."""
 
-    def __init__(self, bucket: Path, directory: Path) -> None:
+    def __init__(self, storage: StorageSettings, directory: Path) -> None:
         for name in [name for name in os.environ if name.startswith("RAY_HISTORY_")]:
             del os.environ[name]
         self.port = 0
         self._directory = directory
-        self._bucket = bucket
-        self.keyspace = Keyspace(storage=fingerprint(StorageSettings(storage=bucket.as_uri())))
+        self._storage = storage
+        self.keyspace = Keyspace(storage=fingerprint(storage))
         self._parts: dict[str, Processes] = {}
+        self._pids: dict[str, int] = {}
         self._embedded = EmbeddedServer(directory / "redis", free_port())
         self._embedded.directory.mkdir(parents=True)
 
@@ -102,7 +103,7 @@ class Server:
 
     def _part(self, name: str, command: list[str], stdin: bytes | None = None, engine: str = "auto") -> Processes:
         environment = {
-            "RAY_HISTORY_STORAGE": self._bucket.as_uri(),
+            **_environment(self._storage),
             "RAY_HISTORY_REDIS_URL": self._embedded.url,
             "RAY_HISTORY_ENGINE": engine,
             # Nothing is listed while something else is measured, but once at the start.
@@ -110,8 +111,8 @@ class Server:
         }
         part = self._parts[name] = Processes()
         # Children read our environment, as those of `up` do.
-        os.environ.update(environment)
-        part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin)
+        with _environ(environment):
+            self._pids[name] = part.start(name, command, grace=_GRACE, log=self._directory / f"{name}.log", stdin=stdin).process.pid
         return part
 
     def _end(self, name: str) -> None:
@@ -126,13 +127,24 @@ class Server:
             return False
 
     def _process(self, name: str) -> psutil.Process:
-        (child,) = (child for child in psutil.Process().children() if _is(child, name))
-        return child
+        return psutil.Process(self._pids[name])
 
 
-def _is(process: psutil.Process, part: str) -> bool:
-    command: list[str] = process.cmdline()
-    return "cli" in command and part in command
+def _environment(storage: StorageSettings) -> dict[str, str]:
+    """Variables that say the same."""
+    given = {name: getattr(storage, name) for name in storage.model_fields_set}
+    texts = {name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in given.items()}
+    return {f"RAY_HISTORY_{name.upper()}": text for name, text in texts.items()}
+
+
+@contextmanager
+def _environ(variables: dict[str, str]) -> Iterator[None]:
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 def route(session: Session, path: str) -> str:
@@ -141,9 +153,9 @@ def route(session: Session, path: str) -> str:
 
 
 @contextmanager
-def running(bucket: Path, directory: Path, workers: int) -> Iterator[Server]:
+def running(storage: StorageSettings, directory: Path, workers: int) -> Iterator[Server]:
     """`directory` must be empty: the server's data and logs lie in it."""
-    server = Server(bucket, directory)
+    server = Server(storage, directory)
     try:
         server.start(workers)
         yield server

@@ -97,9 +97,15 @@ def ensure(plan: SessionPlan, root: Path, processes: int | None = None) -> Synth
     return SyntheticSession(plan, directory, **made)
 
 
+RICH = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")
+"""The largest recorded session: 2,172 events in 57 files."""
+SMALL = Session("default", "raycap", "session_2026-11-23_19-07-13_553337_1")
+"""The smallest of the same cluster: 265 events in 11 files."""
+
+
 def ensure_recorded(root: Path) -> Session:
     """The recorded sessions in the same bucket; returns the largest, of some 2,000 events."""
-    session = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")
+    session = RICH
     if not (root / "cluster-metadata" / "raycluster" / "default_raycap" / session.session).exists():
         unpacked = unpack(root.parent / "recorded", "bucket")
         shutil.copytree(unpacked / "bucket", root, dirs_exist_ok=True)

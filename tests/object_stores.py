@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -35,11 +35,15 @@ _AZURITE = "azurite@3.37.0"
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """A running store: its address, the settings that open its bucket (below `root`), and a way to write there."""
+    """A running store: its address, the settings that open its bucket (below `root`), and a way to write there.
+
+    `metrics`: where it counts requests, if it does.
+    """
 
     endpoint: str
     settings: Callable[..., StorageSettings]
     put: Callable[[str, bytes], object]
+    metrics: str = ""
 
 
 @contextmanager
@@ -52,15 +56,17 @@ def moto() -> Iterator[ObjectStore]:
 @contextmanager
 def seaweedfs(directory: Path) -> Iterator[ObjectStore]:
     """S3 that is written for load."""
+    metrics = free_port()
 
     def command(port: int) -> list[str]:
         weed = [str(Path(sys.executable).with_name("weed")), "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc")
         ports = [f"-{name}={free_port()}" for name in names]
-        return [*weed, "-filer", "-s3", f"-s3.port={port}", *ports, "-volume.max=50", "-master.volumeSizeLimitMB=256"]
+        sizes = ["-master.volumeSizeLimitMB=256"]
+        return [*weed, "-filer", "-s3", f"-s3.port={port}", *ports, f"-metricsPort={metrics}", "-volume.max=50", *sizes]
 
     with _serving("SeaweedFS", command) as endpoint:
-        yield s3(endpoint)
+        yield replace(s3(endpoint), metrics=f"http://127.0.0.1:{metrics}/metrics")
 
 
 @contextmanager
