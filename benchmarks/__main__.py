@@ -19,6 +19,7 @@ from shared.settings import StorageSettings
 
 MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.idle,
+    "burst": memory.after_a_burst,
     "recorded": cold_loads.recorded_session,
     "small-loads": small_loads.from_s3,
     "cold-load": cold_loads.medium_session,
