@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -14,9 +16,10 @@ from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
+from shared.storage.read_ahead import Answer
 from workers.collector_reports import note_collectors_losses
 from workers.load_run import LoadRun
-from workers.log_pieces import LogPieces, is_wanted
+from workers.log_pieces import LogPieces, files_ahead, is_wanted
 from workers.nearby import METADATA, nearby_metadata
 
 # Directories of logs that no load looks into.
@@ -99,25 +102,54 @@ def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Call
 
 
 def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
-    """Small files that are no event files. They never hold a load up: what can't be read is recorded as a loss.
+    """Small files that are no event files, all of them asked for at once. They never hold a load up: what can't be read is recorded as a
+    loss.
 
     Neither are they larger than what fits in memory: of a large log event file the end is read, a large answer is a loss.
     """
     session = run.session
-    contents: dict[str, bytes] = {}
-    wanted: list[ObjectInfo] = []
+    logs = {key_below(session, file.key): file for file in files.logs}
+    ahead = {file.key: file for file in files_ahead(logs)}
+    with ThreadPoolExecutor(1, thread_name_prefix="nearby") as reader:
+        # Its few calls wait for each other.
+        nearby = None if METADATA in files.endpoints else reader.submit(copy_context().run, nearby_metadata, storage, session)
+        contents: dict[str, bytes] = {}
+        wanted = [*_answers(run, files), *_log_events(run, storage, files, contents)]
+        read: dict[str, Answer] = {}
+        for file, data in storage.read_many([*wanted, *ahead.values()]):
+            if file.key in ahead:
+                read[file.key] = data
+            elif isinstance(data, bytes):
+                contents[file.key] = data
+            else:
+                run.loss(file.key, data.code, str(data))
+    return Stored(
+        {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
+        [(key_below(session, file.key), contents[file.key]) for file in files.log_events if file.key in contents],
+        LogPieces(storage, logs, run.loss, read),
+        nearby.result() if nearby else None,
+        len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
+    )
+
+
+def _answers(run: LoadRun, files: SessionFiles) -> Iterator[ObjectInfo]:
+    """Stored answers to read."""
     for file in files.endpoints.values():
-        if file.size > _LARGEST_ANSWER:
-            run.loss(file.key, "file_too_large", f"a stored answer of {file.size} bytes")
+        if file.size <= _LARGEST_ANSWER:
+            yield file
         else:
-            wanted.append(file)
+            run.loss(file.key, "file_too_large", f"a stored answer of {file.size} bytes")
+
+
+def _log_events(run: LoadRun, storage: Storage, files: SessionFiles, contents: dict[str, bytes]) -> Iterator[ObjectInfo]:
+    """Log event files to read. The end of a large one is read here, into `contents`."""
     room = _LOG_EVENTS_READ
     for file in sorted(files.log_events, key=lambda file: file.size):
         if not file.size:
             # One for each worker process that ever ran: most are empty, and each read costs a request.
             contents[file.key] = b""
         elif file.size <= room:
-            wanted.append(file)
+            yield file
         else:
             run.loss(file.key, "file_too_large", f"only the last {room} of its {file.size} bytes were read")
             try:
@@ -125,15 +157,3 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
             except (ObjectNotFound, StorageUnavailable) as exc:
                 run.loss(file.key, exc.code, str(exc))
         room = max(0, room - file.size)
-    for file, data in storage.read_many(wanted):
-        if isinstance(data, bytes):
-            contents[file.key] = data
-        else:
-            run.loss(file.key, data.code, str(data))
-    return Stored(
-        {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
-        [(key_below(session, file.key), contents[file.key]) for file in files.log_events if file.key in contents],
-        LogPieces(storage, {key_below(session, file.key): file for file in files.logs}, run.loss),
-        None if METADATA in files.endpoints else nearby_metadata(storage, session),
-        len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
-    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from types import MappingProxyType
 
 import structlog
 
@@ -71,12 +72,12 @@ def merge_all_entities(run: LoadRun, stored: Stored, events: list[dict[str, obje
 
 def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Skipped) -> None:
     """Write the snapshot of a session whose tasks are all in one range, and flip the loaded marker."""
-    run.put(tasks.fields)
     run.progress("publishing")
     actors = lineage_actors(entities)
+    fields = dict(tasks.fields)
     for job, of_job in tasks.lineage.items():
-        run.put(lineage_fields(job, decode_lineage(of_job), actors))
-    finish(run, entities, [tasks.index], tasks.counts, skipped)
+        fields |= lineage_fields(job, decode_lineage(of_job), actors)
+    finish(run, entities, [tasks.index], tasks.counts, skipped, fields)
 
 
 def finish(
@@ -85,17 +86,21 @@ def finish(
     parts: list[PartIndex],
     counts: dict[str, Counter[CountKey]],
     skipped: Skipped,
+    fields: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Everything after task rows and lineage: small tables, documents, summaries, `meta`, and the loaded marker."""
-    tables, fields = entity_fields(entities)
-    run.put(fields | summary_fields(counts))
+    """Small tables, documents, summaries, `meta`, and the loaded marker. `fields`: task rows and lineage that are not written yet.
+
+    One `put` for all of them: a small session is written in one round trip.
+    """
+    tables, of_entities = entity_fields(entities)
     tables["tasks"] = task_table(parts)
     losses, loss_count = run.losses()
     version = entities.ray_version
     rows = {name: table.rows for name, table in tables.items()}
     warned = session_warnings(version, files=entities.files, event_files=run.event_files, rows=rows)
     run.warn(warned)
-    run.put(meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped.counts), ray_version=version, warnings=warned))
+    meta = meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped.counts), ray_version=version, warnings=warned)
+    run.put({**fields, **of_entities, **summary_fields(counts), **meta})
     run.report(skipped=skipped.to_json())
     run.publish()
     if run.job_index is not None:

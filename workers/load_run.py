@@ -230,7 +230,9 @@ class LoadRun:
             count_failed(code)
 
     def _whole_report(self) -> LoadReport:
-        whole = read_reports(self._attempts.reports(self._holder.snapshot), without=[field_of(self._holder.step)])
+        """Of a load in one task, its own report is all there is."""
+        others = self._attempts.reports(self._holder.snapshot) if self._holder.step else {}
+        whole = read_reports(others, without=[field_of(self._holder.step)])
         with self._lock:
             merge(whole, self._report)
         return whole

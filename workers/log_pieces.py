@@ -1,16 +1,19 @@
 """Pieces of the few log files that answers other than `/api/v0/logs` need: from the start, from the end, or lines that hold a marker.
 
-What one load reads of them is bounded, whatever the logs weigh.
+What one load reads of them is bounded, whatever the logs weigh. Small files that every load looks into are asked for with everything
+else that it reads, once and whole.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.storage.port import ObjectInfo, Storage
+from shared.storage.read_ahead import Answer
 
 # Below a node's `logs/`: what jobs printed and how they ended; what the GCS, the raylets and the autoscaler said, their rotated files
 # included; what workers and drivers said of their own ends; the names of workers' files.
@@ -21,11 +24,19 @@ _WANTED = re.compile(
 )
 # `name.out.1` as Python's logging numbers them, `name.1.out` as Ray's C++ (spdlog) does: the higher the older.
 _ROTATED = re.compile(r"(.+?)(?:\.(\d+))?(\.\w+)(?:\.(\d+))?")
+# What every load looks into, and up to which size it is read whole, beforehand; at most so many files and bytes.
+_READ_AHEAD = (
+    (re.compile(r"gcs_server\.out|monitor\.log"), 512 << 10),
+    (re.compile(r"job-driver-.*\.log|(?:old/)?python-core-driver-.*\.log", re.DOTALL), 128 << 10),
+)
+_FILES_AHEAD, _BYTES_AHEAD = 200, 16 << 20
 _READERS = 16
 # Of one file, its end, for lines with a marker; and of all files together.
 _SEARCHED_BYTES = 64 << 20
 _SEARCHED_IN_ALL = 512 << 20
 _LONGEST_LINE = 1 << 20
+# Of a file, more than this comes in chunks.
+_READ_AT_ONCE = 1 << 20
 
 
 def is_wanted(key_below_session: str) -> bool:
@@ -33,12 +44,35 @@ def is_wanted(key_below_session: str) -> bool:
     return bool(found and _WANTED.fullmatch(path))
 
 
-class LogPieces:
-    """Wanted log files of one session, by their keys below it. What can't be read is told to `lose` (key, code, message) and left out."""
+def files_ahead(files: Mapping[str, ObjectInfo]) -> list[ObjectInfo]:
+    """Those of the wanted files, by their keys below the session, that are best read whole with everything else."""
+    found: list[ObjectInfo] = []
+    left = _BYTES_AHEAD
+    for key, file in files.items():
+        path = key.partition("/logs/")[2]
+        most = next((size for name, size in _READ_AHEAD if name.fullmatch(path)), 0)
+        if 0 < file.size <= min(most, left) and len(found) < _FILES_AHEAD:
+            found.append(file)
+            left -= file.size
+    return found
 
-    def __init__(self, storage: Storage, files: Mapping[str, ObjectInfo], lose: Callable[[str, str, str], None]) -> None:
+
+class LogPieces:
+    """Wanted log files of one session, by their keys below it. What can't be read is told to `lose` (key, code, message) and left out.
+
+    `read`: what was read of them beforehand, whole, by their keys in the store.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        files: Mapping[str, ObjectInfo],
+        lose: Callable[[str, str, str], None],
+        read: Mapping[str, Answer] = MappingProxyType({}),
+    ) -> None:
         self._storage = storage
         self._files = files
+        self._read_ahead = read
         self._sizes = {below: file.size for below, file in files.items()}
         self._by_path: dict[str, list[str]] = {}
         for key in sorted(self._sizes):
@@ -86,7 +120,7 @@ class LogPieces:
         self._left -= size
         rest = b""
         try:
-            for chunk in self._storage.stream(self._files[key].key, self._sizes[key] - size, size):
+            for chunk in self._chunks(key, self._sizes[key] - size, size):
                 complete, newline, rest = (rest[-_LONGEST_LINE:] + chunk).rpartition(b"\n")
                 if newline:
                     yield from _lines_with(marker, complete)
@@ -99,19 +133,40 @@ class LogPieces:
     def _read(self, ranges: list[tuple[str, int, int]]) -> dict[str, str]:
         if not ranges:
             return {}
-        with ThreadPoolExecutor(min(_READERS, len(ranges))) as readers:
-            texts = list(readers.map(self._piece, ranges))
+        if all(self._is_here(key) for key, _, _ in ranges):
+            texts = list(map(self._piece, ranges))
+        else:
+            with ThreadPoolExecutor(min(_READERS, len(ranges))) as readers:
+                texts = list(readers.map(self._piece, ranges))
         return {key: text for (key, _, _), text in zip(ranges, texts, strict=True) if text is not None}
 
     def _piece(self, wanted: tuple[str, int, int]) -> str | None:
         key, start, length = wanted
         try:
-            return self._storage.read_range(self._files[key].key, start, length).decode(errors="replace")
+            return b"".join(self._chunks(key, start, length)).decode(errors="replace")
         except ObjectNotFound:
             return None  # it was listed, and is gone by now
         except StorageUnavailable as exc:
             self._lose(self._files[key].key, exc.code, str(exc))
             return None
+
+    def _is_here(self, key: str) -> bool:
+        """Nothing needs to be asked for: it was read before, or is empty."""
+        return not self._sizes[key] or self._files[key].key in self._read_ahead
+
+    def _chunks(self, key: str, start: int, length: int) -> Iterable[bytes]:
+        """Raises ObjectNotFound, StorageUnavailable."""
+        if not self._sizes[key]:
+            return ()
+        file = self._files[key].key
+        known = self._read_ahead.get(file)
+        if isinstance(known, bytes):
+            return (known[start : start + length],)
+        if known is not None:
+            raise known
+        if length > _READ_AT_ONCE:
+            return self._storage.stream(file, start, length)
+        return (self._storage.read_range(file, start, length),)
 
 
 def _lines_with(marker: re.Pattern[bytes], text: bytes) -> Iterator[str]:
