@@ -36,8 +36,10 @@ def check_node(settings: Settings) -> int:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    yield _storage(settings)
     status = _status(settings.collect)
+    # On the machine of `up --collect` only the collector knows it.
+    if settings.storage.storage or status is None:
+        yield _storage(settings)
     yield from _collector(settings.collect, status)
     yield from _ray(settings.collect, status)
 
