@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
-import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from shared.storage.writer import CHECK_KEY, file_chunks
 _CHUNK = 1 << 20
 # Beside what is listed, on the same file system: an object is linked into place when it is whole.
 _UNFINISHED = ".unfinished"
+_ABANDONED = 86400.0
+# What a file system without hard links says.
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class LocalWriter:
@@ -31,6 +35,7 @@ class LocalWriter:
     def check(self) -> None:
         self.put(CHECK_KEY, b"")
         self.delete([CHECK_KEY])
+        self._remove_abandoned()
 
     def put(self, key: str, content: bytes) -> None:
         self._write(key, [content], replace=True)
@@ -68,21 +73,27 @@ class LocalWriter:
                     file.flush()
                     os.fsync(file.fileno())
             with self._errors():
-                return self._link(unfinished, target, replace=replace)
+                return self._put_in_place(unfinished, target, replace=replace)
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
 
-    def _link(self, unfinished: Path, target: Path, *, replace: bool) -> bool:
+    def _remove_abandoned(self) -> None:
+        """What killed processes left half-written, long ago: others may be writing now."""
+        with self._errors():
+            for path in (self._root / _UNFINISHED).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _ABANDONED:
+                        path.unlink()
+
+    def _put_in_place(self, unfinished: Path, target: Path, *, replace: bool) -> bool:
         while True:
             self._make_directory(target.parent)
             try:
                 if replace:
                     unfinished.replace(target)
-                else:
-                    os.link(unfinished, target)
-            except FileExistsError:
-                return False
+                elif not _link(unfinished, target):
+                    return False
             except FileNotFoundError:  # a deletion has just removed the directory, which was empty
                 continue
             _sync_directory(target.parent)
@@ -117,9 +128,20 @@ class LocalWriter:
             raise StorageUnavailable(f"storage {self!r}: {exc.strerror or exc}") from exc
 
 
-def remove_unfinished(root: Path) -> None:
-    """What a killed process left half-written. Call it when no other process writes there."""
-    shutil.rmtree(root / _UNFINISHED, ignore_errors=True)
+def _link(unfinished: Path, target: Path) -> bool:
+    """False when there is a target."""
+    try:
+        os.link(unfinished, target)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        # A mounted bucket, most often. Only one process writes an object of this name.
+        if target.exists():
+            return False
+        unfinished.replace(target)
+    return True
 
 
 def _sync_directory(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,29 @@ def test_a_directory_that_went_away_is_unavailable_and_is_not_made_again(tmp_pat
     with pytest.raises(StorageUnavailable, match="no directory"):
         writer.put("a", b"x")
     assert not (tmp_path / "volume").exists()
+
+
+def test_a_mounted_bucket_without_hard_links_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared.storage.local_writer import LocalWriter
+
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("shared.storage.local_writer.os.link", no_links)
+    writer = LocalWriter(tmp_path)
+    assert writer.put_if_absent("a/b", b"first")
+    assert not writer.put_if_absent("a/b", b"second")
+    assert (tmp_path / "a" / "b").read_bytes() == b"first"
+
+
+def test_what_killed_processes_left_half_written_is_removed_after_a_day(tmp_path: Path) -> None:
+    from shared.storage.local_writer import LocalWriter
+
+    writer = LocalWriter(tmp_path)
+    writer.check()
+    old, new = tmp_path / ".unfinished" / "1-0-abcd", tmp_path / ".unfinished" / "2-0-abcd"
+    old.touch()
+    new.touch()
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+    writer.check()
+    assert (old.exists(), new.exists()) == (False, True)
