@@ -16,6 +16,7 @@ from collector.announcing import Announcer
 from collector.batches import Batch
 from collector.cluster import Cluster
 from collector.dashboard import Dashboard
+from collector.files import only_process
 from collector.intake import Connection, Intake
 from collector.journal import Journal
 from collector.outbox import Outbox
@@ -44,9 +45,15 @@ class Collector:
         self._cluster = Cluster(self._settings)
         self._node = RayNode(Path(self._settings.collect_ray_dir))
         directory = collector_directory(self._settings.collect_dir, self._settings.collect_ray_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = only_process(directory / "lock")
         self._writer = open_writer(settings.storage)
         self._journal = Journal(
-            directory / "journal", self._settings.collect_buffer, self._settings.collect_rotation_bytes, self._settings.collect_rotation
+            directory / "journal",
+            self._settings.collect_buffer,
+            self._settings.collect_rotation_bytes,
+            self._settings.collect_rotation,
+            self._deleted,
         )
         self._outbox = Outbox(directory / "outbox")
         self._sessions = NodeSessions(directory, self._settings, self._cluster, self._node, self._outbox, self._writer)
@@ -118,13 +125,13 @@ class Collector:
     def _end(self, close_intake: Callable[[], object]) -> None:
         """What matters most first: events, then dashboard answers, then logs; and as long as Ray runs, its last events are waited for."""
         self._poll_dashboard()
-        self._journal.close_segment()
+        self._try(self._journal.close_segment)
         self._try(self._uploads.upload_all)
         lingering = time.monotonic() + min(self._settings.collect_linger, self._settings.collect_grace / 2)
         while time.monotonic() < lingering and self._sessions.ray_runs():
             time.sleep(0.1)
         close_intake()
-        self._journal.end()
+        self._try(self._journal.end)
         self._uploads.end()
         self._try(self._uploads.upload_all)
         self._try(lambda: self._sessions.finish(self._too_late))
@@ -174,13 +181,18 @@ class Collector:
         self._outbox.put(self._cluster.answer(session, path), body)
 
     def _seen(self, batch: Batch) -> None:
+        """Raises OSError when it cannot be kept that some of the events will not be stored."""
         try:
             for session, node in {(place.session, place.node) for place in set(batch.places)}:
                 self._sessions.saw(session, node)
-            for reason, count in batch.unfit.items():
-                self._sessions.lose_anywhere("", "events_unfit", f"{count} events: {reason}")
         except OSError as exc:  # a full disk: the journal will say what that means for the events
             log.warning("session not noted", error=str(exc))
+        for reason, count in batch.unfit.items():
+            self._sessions.lose_anywhere("", "events_unfit", f"{count} events: {reason}")
+
+    def _deleted(self, size: int) -> None:
+        log.error("events on disk were deleted by someone", bytes=size)
+        self._sessions.lose_anywhere("", "events_deleted", f"{size} bytes of events were deleted from the node's disk before their upload")
 
 
 def collector_directory(given: str, ray_directory: str) -> Path:

@@ -15,14 +15,19 @@ _GZIP = 31
 _LEVEL = 1
 
 
-def event_files(segment: Path, key: Callable[[Place, str], str], damaged: Callable[[int], None]) -> Iterator[tuple[Place, str, bytes, int]]:
-    """(place, key, gzipped lines, events) of each place in it, in bounded memory.
+def event_files(
+    segment: Path, resolve: Callable[[Place], Place], damaged: Callable[[int], None]
+) -> Iterator[tuple[Place, str, bytes, int]]:
+    """(place, rest of the name, gzipped lines, events) of each place in it, in bounded memory.
 
-    `key` makes a storage key of a place and the rest of the name; `damaged` is told the bytes of records that are not what was written.
+    `resolve` gives a place its node, where the events named none; `damaged` is told the bytes of records that are not what was written.
     """
     nanoseconds = int(segment.name.partition(".")[0])
     hour = datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%d-%H")
-    places = read_places(segment, damaged)
+    places: dict[Place, list[tuple[int, int, int]]] = {}
+    for place, ranges in sorted(read_places(segment, damaged).items()):
+        # Two of them may turn out to be the same: an object that is there would not be written again.
+        places.setdefault(resolve(place), []).extend(ranges)
     with segment.open("rb") as file:
         for place, ranges in sorted(places.items()):
             packer = isal_zlib.compressobj(_LEVEL, wbits=_GZIP)
@@ -31,4 +36,4 @@ def event_files(segment: Path, key: Callable[[Place, str], str], damaged: Callab
                 file.seek(offset)
                 packed.append(packer.compress(file.read(size)))
             packed.append(packer.flush())
-            yield place, key(place, f"{hour}-{nanoseconds}.jsonl.gz"), b"".join(packed), sum(events for *_, events in ranges)
+            yield place, f"{hour}-{nanoseconds}.jsonl.gz", b"".join(packed), sum(events for *_, events in ranges)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -32,3 +37,25 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make what any process wrote to it durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def only_process(path: Path) -> int:
+    """Lock this file for as long as the process lives, or the returned descriptor. Raises OSError when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OSError(f"another collector uses {path.parent}: give each a RAY_HISTORY_COLLECT_DIR of its own") from None
+    except OSError as exc:  # a file system without locks
+        log.warning("the directory cannot be locked against other collectors", directory=str(path.parent), error=str(exc))
+    return descriptor

@@ -40,7 +40,7 @@ class Intake:
 
     journal: Journal
     seen: Callable[[Batch], None]
-    """Told of every batch before it is kept: a session's marker comes first."""
+    """Told of every batch before it is kept: a session's marker comes first. May raise OSError: the batch is not taken."""
     status: Callable[[], dict[str, object]]
     batches: int = 0
     events: int = 0
@@ -56,12 +56,16 @@ class Intake:
             self._refuse("not events")
             answer(400, f"not a JSON array of events: {exc}")
             return
-        self.seen(batch)
         try:
+            self.seen(batch)
             new = self.journal.append(batch, lambda reason: self._done(reason, answer))
         except Full as exc:
             self._refuse("buffer full")
             answer(503, str(exc))
+            return
+        except OSError as exc:
+            self._refuse("disk")
+            answer(503, f"cannot be written: {exc.strerror or exc}")
             return
         self.batches += 1
         self.events += new

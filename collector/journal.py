@@ -1,4 +1,4 @@
-"""Events on disk: whoever's `append` returned true finds its events in the bucket later, whatever happens to this process or machine.
+"""Events on disk: whoever is told that its events are durable finds them in the bucket later, whatever happens to this process or machine.
 
 One thread writes what has gathered and synchronises it once for all who wait (group commit). Segments are closed by size and age;
 a closed one is final, and is deleted when everything in it has been uploaded.
@@ -6,17 +6,19 @@ a closed one is final, and is deleted when everything in it has been uploaded.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from collector.batches import Batch
-from collector.files import sync_directory
+from collector.files import sync_directory, sync_file
 from collector.recent_ids import RecentIds
 from collector.segments import ids_in, record
 
@@ -42,21 +44,32 @@ class Full(Exception):
 
 
 class Journal:
-    """Thread-safe. `limit`: bytes of all segments at most."""
+    """Thread-safe. `limit`: bytes of all segments at most. `deleted` is told the bytes of events that someone has deleted from the disk."""
 
     def __init__(
-        self, directory: Path, limit: int, segment_bytes: int, max_age: float, clock: Callable[[], float] = time.monotonic
+        self,
+        directory: Path,
+        limit: int,
+        segment_bytes: int,
+        max_age: float,
+        deleted: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises OSError when the directory cannot be used. Segments of an earlier process are closed ones."""
         self._directory = directory
         self._limit = limit
         self._segment_bytes = segment_bytes
         self._max_age = max_age
+        self._deleted = deleted
         self._clock = clock
         directory.mkdir(parents=True, exist_ok=True)
-        self._closed = sorted(directory.glob("*" + _SUFFIX))
+        sync_directory(directory.parent)
+        self._closed = {path: path.stat().st_size for path in sorted(directory.glob("*" + _SUFFIX))}
         self._finished = sorted(directory.glob("*" + _FINISHED))
-        self._bytes = sum(path.stat().st_size for path in self._closed)
+        for path in self._closed:
+            # Its process may have been killed before it could: what is known is acknowledged when it comes again.
+            sync_file(path)
+        self._bytes = sum(self._closed.values())
         # Held while a segment's file is written or closed; `_lock` may be taken within, never the other way round.
         self._writing = threading.Lock()
         self._lock = threading.Lock()
@@ -65,6 +78,7 @@ class Journal:
         self._file: int | None = None
         self._path = directory
         self._size = 0
+        self._torn = False
         self._opened_at = 0.0
         self._last_name = max((int(path.stem) for path in (*self._closed, *self._finished)), default=0)
         self._ended = False
@@ -102,11 +116,13 @@ class Journal:
             return len(new)
 
     def close_segment(self, *, only_if_due: bool = False) -> None:
-        """Make what was appended ready for `closed`; `only_if_due`: when it is old enough. Returns when that is done."""
-        with self._writing, self._lock:
+        """Make what was appended ready for `closed`; `only_if_due`: when it is old enough. Returns when that is done. Raises OSError."""
+        with self._writing:
             if self._file is None or (only_if_due and self._clock() - self._opened_at < self._max_age):
                 return
-            self._close()
+            self._mend(self._file)
+            with self._lock:
+                self._close()
 
     def closed(self) -> list[Path]:
         """Final segments, the oldest first."""
@@ -114,20 +130,26 @@ class Journal:
             return list(self._closed)
 
     def finish(self, path: Path) -> None:
-        """Everything in this closed segment is in the bucket. It is kept a while for its ids only."""
+        """Everything in this closed segment is in the bucket. It is kept a while, for its ids only. Raises OSError."""
         with self._lock:
             finished = path.with_suffix(_FINISHED)
             path.rename(finished)
+            self._bytes -= self._closed.pop(path)
             self._finished.append(finished)
-            for old in self._finished[: -len(_newest(self._finished[-_KEPT_FILES:], _KEPT_BYTES))]:
-                old.unlink()
-                self._finished.remove(old)
-            sync_directory(self._directory)
-            self._closed.remove(path)
-            self._bytes -= finished.stat().st_size
+            kept = _newest(self._finished[-_KEPT_FILES:], _KEPT_BYTES)
+            old, self._finished = self._finished[: -len(kept)], kept
+        for segment in old:
+            segment.unlink(missing_ok=True)
+        sync_directory(self._directory)
+
+    def give_up(self, path: Path) -> None:
+        """Someone has deleted this closed segment. Raises what `deleted` raises: it is still a closed one."""
+        self._deleted(self._closed[path])
+        with self._lock:
+            self._bytes -= self._closed.pop(path)
 
     def end(self) -> None:
-        """Write what waits and close the last segment; nothing is appended any more."""
+        """Write what waits and close the last segment; nothing is appended any more. Raises OSError."""
         with self._lock:
             self._ended = True
             self._wanted.notify()
@@ -156,46 +178,79 @@ class Journal:
         """The reason why they are not durable; empty when they are."""
         if not records:
             return ""
-        with self._writing:
-            try:
+        try:
+            with self._writing:
                 self._write(b"".join(records))
-            except OSError as exc:
-                log.warning("events cannot be kept", error=str(exc), directory=str(self._directory))
-                return f"cannot be written: {exc.strerror or exc}"
+        except OSError as exc:
+            log.warning("events cannot be kept", error=str(exc), directory=str(self._directory))
+            return f"cannot be written: {exc.strerror or exc}"
+        except Exception as exc:
+            # This thread must go on: without it no batch would ever be answered.
+            log.exception("unexpected fault while events were written")
+            return f"cannot be written: {exc!r}"
         return ""
 
     def _write(self, data: bytes) -> None:
         file = self._file if self._file is not None else self._open()
+        self._mend(file)
+        self._torn = True
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(file, view) :]
             os.fdatasync(file)
         except OSError:
-            # What was written of it must not be found later: it is refused, and will be sent again.
-            os.ftruncate(file, self._size)
-            os.lseek(file, self._size, os.SEEK_SET)
+            self._mend(file)
             raise
+        self._torn = False
+        if not os.fstat(file).st_nlink:
+            self._abandon()
+            raise OSError(errno.ENOENT, "the directory was deleted")
         with self._lock:
             self._size += len(data)
             self._bytes += len(data)
             if self._size >= self._segment_bytes:
                 self._close()
 
+    def _mend(self, file: int) -> None:
+        """What a failed write has left must not be found later: it is refused, and will be sent again. Raises OSError."""
+        if self._torn:
+            os.ftruncate(file, self._size)
+            self._torn = False
+
+    def _abandon(self) -> None:
+        """Someone has deleted the open segment; what it held is lost, but not silently."""
+        with self._lock:
+            lost, self._size = self._size, 0
+            self._bytes -= lost
+            self._release()
+        if lost:
+            self._deleted(lost)
+
     def _open(self) -> int:
+        self._directory.mkdir(parents=True, exist_ok=True)
         # Names are times, and the names of the objects are made of them: no two segments may have the same.
         self._last_name = max(time.time_ns(), self._last_name + 1)
-        self._path = self._directory / f"{self._last_name:020}{_SUFFIX}"
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        sync_directory(self._directory)
-        self._size, self._opened_at = 0, self._clock()
-        return self._file
+        path = self._directory / f"{self._last_name:020}{_SUFFIX}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            sync_directory(self._directory)
+        except OSError:
+            os.close(file)
+            path.unlink()
+            raise
+        self._path, self._file, self._size, self._torn, self._opened_at = path, file, 0, False, self._clock()
+        return file
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-            self._closed.append(self._path)
+        self._closed[self._path] = self._size
+        self._release()
+
+    def _release(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # everything in it is synchronised
+                os.close(file)
 
 
 def _newest(segments: list[Path], bytes_enough: int) -> list[Path]:
@@ -203,7 +258,8 @@ def _newest(segments: list[Path], bytes_enough: int) -> list[Path]:
     found: list[Path] = []
     for path in reversed(segments):
         found.insert(0, path)
-        bytes_enough -= path.stat().st_size
+        with suppress(FileNotFoundError):
+            bytes_enough -= path.stat().st_size
         if bytes_enough <= 0:
             break
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from pathlib import Path
 
@@ -17,15 +18,17 @@ class Outbox:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()
+        # Of what was put last: answers of the dashboard may be large.
         self._last: dict[str, bytes] = {}
 
     def put(self, key: str, content: bytes) -> None:
         """Have this object uploaded, unless the last one of the key was the same. Raises OSError."""
+        digest = hashlib.blake2b(content).digest()
         with self._lock:
-            if self._last.get(key) == content:
+            if self._last.get(key) == digest:
                 return
             replace(self._directory / key, content)
-            self._last[key] = content
+            self._last[key] = digest
 
     def waiting(self) -> list[str]:
         """Keys; markers come first, as nothing else of a session is found without them."""
@@ -59,4 +62,4 @@ class Outbox:
     def forget(self, prefix: str) -> None:
         """Nothing of these keys will be put again: an ended session's."""
         with self._lock:
-            self._last = {key: content for key, content in self._last.items() if not key.startswith(prefix)}
+            self._last = {key: digest for key, digest in self._last.items() if not key.startswith(prefix)}

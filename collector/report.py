@@ -28,18 +28,18 @@ class Reporter:
         known = read_or_none(path)
         self._report = decode_report(known) if known else Report(REPORT_VERSION, node, session, role, _now())
 
-    def lose(self, file: str, code: str, message: str) -> None:
+    def lose(self, file: str, code: str, message: str, count: int = 1) -> None:
         """Record that something will not be in the bucket. Raises OSError when even that cannot be kept."""
         with self._lock:
             for loss in self._report.losses:
                 if (loss.file, loss.code) == (file, code):
-                    loss.message, loss.count = message, loss.count + 1
+                    loss.message, loss.count = message, loss.count + count
                     break
             else:
                 if len(self._report.losses) < _MOST_LOSSES:
-                    self._report.losses.append(Loss(file, code, message))
+                    self._report.losses.append(Loss(file, code, message, count))
                 else:
-                    self._report.losses_left_out += 1
+                    self._report.losses_left_out += count
             self._write()
 
     def begin(self) -> None:

@@ -17,8 +17,8 @@ from isal import isal_zlib
 from collector.batches import Place
 
 _FRAME = struct.Struct("<II")
-LONGEST = 256 << 20
-"""No record is longer: a frame that says so is damage, and is not allocated."""
+LONGEST = 1 << 30
+"""No record is longer, whatever body it was made of: a frame that says so is damage, and is not allocated."""
 _SHORTEST = len(b"[]\n")
 
 

@@ -20,6 +20,7 @@ from collector.logs import SessionLogs
 from collector.outbox import Outbox
 from collector.ray_node import RayNode
 from collector.report import Reporter
+from shared.collector_report import Loss
 from shared.settings import CollectSettings
 from shared.storage.writer import StorageWriter
 
@@ -32,6 +33,7 @@ _QUIET = 5.0
 _QUIET_UNSEEN = 120.0
 _REMEMBERED = 30 * 86400.0
 _STATE = "state.json"
+_UNPLACED = "losses.json"
 
 
 class _State(msgspec.Struct):
@@ -73,7 +75,8 @@ class NodeSessions:
         self._current: tuple[str, str] | None = None
         self._misses = 0
         self._last_event: dict[str, float] = {}
-        self._unplaced: list[tuple[str, str]] = []
+        # Losses of no known session, by code: they go into the report of the next one.
+        self._unplaced: dict[str, Loss] = {}
         self.stopping: Callable[[], bool] = lambda: False
         self.flush: Callable[[], None] = lambda: None
         self.withdraw: Callable[[], None] = lambda: None
@@ -112,7 +115,10 @@ class NodeSessions:
             return known
 
     def lose_anywhere(self, session: str, code: str, message: str) -> None:
-        """Record a loss in that session's report; an unknown one's in that of the session that runs, or of the next one."""
+        """Record a loss in that session's report; an unknown one's in that of the session that runs, or of the next one.
+
+        Raises OSError when it cannot be kept.
+        """
         with self._lock:
             known = [known for (name, _), known in self._open.items() if name == session]
             if not known and self._current in self._open:
@@ -120,7 +126,9 @@ class NodeSessions:
             for node_session in (known or list(self._open.values()))[-1:]:
                 node_session.report.lose("", code, message)
                 return
-            self._unplaced.append((code, message))
+            unplaced = self._unplaced.setdefault(code, Loss("", code, message, 0))
+            unplaced.message, unplaced.count = message, unplaced.count + 1
+            replace(self._directory / _UNPLACED, msgspec.json.encode(self._unplaced))
 
     def look(self) -> None:
         """Has Ray come, gone, or begun another session?"""
@@ -189,12 +197,13 @@ class NodeSessions:
             known = self._opened(_State(session, node, head))
             self._save(known)
             self._outbox.put(self._cluster.marker(session), b"")
-            self._open[(session, node)] = known
             log.info("session", session=session, node=node, head=head)
         known.report.begin()
-        for code, message in self._unplaced:
-            known.report.lose("", code, message)
-        self._unplaced.clear()
+        self._open[(session, node)] = known
+        for code, loss in list(self._unplaced.items()):
+            known.report.lose("", code, loss.message, loss.count)
+            del self._unplaced[code]
+        (self._directory / _UNPLACED).unlink(missing_ok=True)
 
     def _opened(self, state: _State) -> NodeSession:
         session, node = state.session, state.node
@@ -219,7 +228,8 @@ class NodeSessions:
         replace(known.directory / _STATE, msgspec.json.encode(known.state))
 
     def _recover(self) -> None:
-        """Sessions that a former process knew; those that have ended are only remembered, for their node's id."""
+        """What a former process knew: sessions (those that have ended are only remembered, for their node's id) and losses."""
+        self._unplaced = msgspec.json.decode(read_or_none(self._directory / _UNPLACED) or b"{}", type=dict[str, Loss])
         for path in sorted(self._directory.glob(f"*/{_STATE}")):
             try:
                 state = msgspec.json.decode(read_or_none(path) or b"", type=_State)

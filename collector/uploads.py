@@ -47,7 +47,6 @@ class Uploads:
         self._marked: set[str] = set()
         self._wake = threading.Event()
         self._ended = threading.Event()
-        self._hurry = False
         self._pass = threading.Lock()
         self.files = 0
         self.last_success = 0.0
@@ -72,15 +71,20 @@ class Uploads:
         """Upload whatever waits, events first. Raises StorageUnavailable, OSError."""
         with self._pass:
             for segment in self._journal.closed():
-                self._upload(segment)
+                try:
+                    self._upload(segment)
+                except FileNotFoundError:
+                    if segment.exists():
+                        raise
+                    self._journal.give_up(segment)
             self._outbox.send(self._writer)
             self.problem, self.last_success = "", time.time()
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
         while not self._ended.is_set():
-            self._journal.close_segment(only_if_due=True)
             try:
+                self._journal.close_segment(only_if_due=True)
                 self.upload_all()
             except (StorageUnavailable, OSError) as exc:
                 if str(exc) != self.problem:
@@ -98,16 +102,17 @@ class Uploads:
             self._wake.clear()
 
     def _upload(self, segment: Path) -> None:
-        for place, key, content, events in event_files(segment, self._key, self._damaged):
+        for place, rest, content, events in event_files(segment, self._resolve, self._damaged):
             self.mark(place.session)
+            key = self._cluster.event_file(place, rest)
             # The same name means the same content: an upload that succeeded although we do not know it.
             self._writer.put_if_absent(key, content)
             self.files += 1
             log.debug("events uploaded", key=key, events=events, bytes=len(content))
         self._journal.finish(segment)
 
-    def _key(self, place: Place, rest: str) -> str:
-        return self._cluster.event_file(place if place.node else place._replace(node=self._node_of(place.session)), rest)
+    def _resolve(self, place: Place) -> Place:
+        return place if place.node else place._replace(node=self._node_of(place.session))
 
     def _damaged(self, size: int) -> None:
         log.error("events on disk are damaged", bytes=size)

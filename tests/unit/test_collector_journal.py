@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -16,12 +17,13 @@ from collector.batches import Batch, Place, read_batch
 from collector.event_files import event_files
 from collector.journal import Full, Journal
 from collector.recent_ids import RecentIds
-from tests.collector.events import body, event
+from tests.collector.events import NODE, body, event
 from tests.waiting import wait_until
 
 
 def make(directory: Path, **options: object) -> Journal:
-    return Journal(directory, **({"limit": 1 << 20, "segment_bytes": 1 << 16, "max_age": 60.0} | options))  # type: ignore[arg-type]
+    usual = {"limit": 1 << 20, "segment_bytes": 1 << 16, "max_age": 60.0, "deleted": pytest.fail}
+    return Journal(directory, **(usual | options))  # type: ignore[arg-type]
 
 
 def keep(journal: Journal, batch: Batch) -> str:
@@ -35,10 +37,14 @@ def batch_of(*ids: str, **fields: str) -> Batch:
     return read_batch(body([event(event_id, **fields) for event_id in ids]))
 
 
+def as_it_is(place: Place) -> Place:
+    return place
+
+
 def ids_stored(journal: Journal) -> Counter[str]:
     found: Counter[str] = Counter()
     for segment in journal.closed():
-        for _, _, packed, count in event_files(segment, lambda place, rest: f"{place.directory}/{rest}", pytest.fail):
+        for _, _, packed, count in event_files(segment, as_it_is, pytest.fail):
             lines = gzip.decompress(packed).splitlines()
             assert len(lines) == count
             found.update(json.loads(line)["eventId"] for line in lines)
@@ -95,7 +101,7 @@ def test_a_torn_end_is_left_out_and_a_damaged_record_is_told(tmp_path: Path) -> 
     told: list[int] = []
 
     def ids() -> list[str]:
-        files = event_files(segment, lambda _, rest: rest, told.append)
+        files = event_files(segment, as_it_is, told.append)
         return [json.loads(line)["eventId"] for *_, packed, _ in files for line in gzip.decompress(packed).splitlines()]
 
     for torn in (whole[:-1], whole[: 2 * each + 5], whole[: 2 * each] + bytes(4096)):
@@ -185,7 +191,7 @@ def test_the_same_segment_gives_the_same_files(tmp_path: Path) -> None:
     (segment,) = journal.closed()
 
     def files() -> list[tuple[Place, str, bytes, int]]:
-        return list(event_files(segment, lambda place, rest: f"{place.directory}/{place.node}-{rest}", pytest.fail))
+        return list(event_files(segment, as_it_is, pytest.fail))
 
     assert files() == files()
     assert [(place.directory, bool(place.node), events) for place, _, _, events in files()] == [
@@ -193,6 +199,124 @@ def test_the_same_segment_gives_the_same_files(tmp_path: Path) -> None:
         ("job_events/04000000", True, 2),
         ("job_events/0b000000", True, 1),
     ]
+
+
+def test_events_that_turn_out_to_be_of_one_place_are_in_one_file(tmp_path: Path) -> None:
+    journal = make(tmp_path)
+    keep(journal, read_batch(body([event("a"), event("b", node="")])))
+    journal.end()
+    (segment,) = journal.closed()
+    ((place, _, packed, events),) = event_files(segment, lambda place: place._replace(node=NODE), pytest.fail)
+    assert (place.node, events) == (NODE, 2)
+    assert sorted(json.loads(line)["eventId"] for line in gzip.decompress(packed).splitlines()) == ["a", "b"]
+
+
+class Disk:
+    """`os` for the journal, with faults."""
+
+    def __init__(self) -> None:
+        self.fails: set[str] = set()
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        real = getattr(os, name)
+        if name not in ("write", "fdatasync", "ftruncate", "fsync"):
+            return real
+
+        def call(*arguments: object) -> object:
+            self.calls.append(name)
+            if name in self.fails:
+                raise OSError(5, "Input/output error")
+            return real(*arguments)
+
+        return call
+
+
+def test_what_could_not_be_taken_back_is_before_anything_else_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that was written whole but not synchronised is refused; were it found later, it would be there twice."""
+    disk = Disk()
+    monkeypatch.setattr("collector.journal.os", disk)
+    journal = make(tmp_path)
+    assert keep(journal, batch_of("a")) == ""
+    disk.fails = {"fdatasync", "ftruncate"}
+    assert "Input/output" in keep(journal, batch_of("b"))
+    assert "Input/output" in keep(journal, batch_of("c"))
+    with pytest.raises(OSError, match="Input/output"):
+        journal.close_segment()
+    disk.fails = set()
+    assert keep(journal, batch_of("c")) == ""
+    assert keep(journal, batch_of("b")) == ""
+    journal.end()
+    assert ids_stored(journal) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_segment_whose_directory_cannot_be_synchronised_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = make(tmp_path, segment_bytes=1)
+    assert keep(journal, batch_of("a")) == ""
+    disk = Disk()
+    disk.fails = {"fsync"}
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.files.os", disk)
+        assert "Input/output" in keep(journal, batch_of("b"))
+    assert len(list(tmp_path.glob("*.events"))) == 1
+    assert keep(journal, batch_of("b")) == ""
+    journal.end()
+    assert ids_stored(journal) == {"a": 1, "b": 1}
+
+
+def test_what_a_killed_process_left_is_synchronised_before_it_counts_as_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(make(tmp_path), batch_of("a"))
+    disk = Disk()
+    monkeypatch.setattr("collector.files.os", disk)
+    again = make(tmp_path)
+    assert "fdatasync" in disk.calls
+    assert again.append(batch_of("a"), lambda _: None) == 0
+
+
+def test_an_unexpected_fault_refuses_its_batch_and_the_next_one_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = make(tmp_path)
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.journal.os.write", no_memory)
+        assert "MemoryError" in keep(journal, batch_of("a"))
+    assert keep(journal, batch_of("a")) == ""
+    journal.end()
+    assert ids_stored(journal) == {"a": 1}
+
+
+def test_events_that_someone_deletes_are_told_and_the_next_ones_are_kept(tmp_path: Path) -> None:
+    """`rm -rf /tmp/ray` is a habit."""
+    told: list[int] = []
+    journal = make(tmp_path / "journal", deleted=told.append)
+    assert keep(journal, batch_of("a")) == ""
+    held = journal.size
+    shutil.rmtree(tmp_path / "journal")
+    assert "deleted" in keep(journal, batch_of("b"))
+    assert told == [held]
+    assert keep(journal, batch_of("b")) == ""
+    journal.close_segment()
+    assert ids_stored(journal) == {"b": 1}
+    (segment,) = journal.closed()
+    segment.unlink()
+    journal.give_up(segment)
+    assert told == [held, held]
+    assert (journal.closed(), journal.size) == ([], 0)
+
+
+def test_a_segment_that_is_uploaded_stays_so_when_cleaning_up_after_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = make(tmp_path)
+    keep(journal, batch_of("a"))
+    journal.end()
+    (segment,) = journal.closed()
+    disk = Disk()
+    disk.fails = {"fsync"}
+    monkeypatch.setattr("collector.files.os", disk)
+    with pytest.raises(OSError, match="Input/output"):
+        journal.finish(segment)
+    assert journal.closed() == []
 
 
 def test_recent_ids_forget_the_oldest_first() -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from collector.cluster import Cluster
+from collector.files import only_process
 from collector.logs import SessionLogs
 from collector.outbox import Outbox
 from collector.ray_env import parse_version, ray_environment
 from collector.ray_node import RayNode
 from collector.report import Reporter
+from collector.sessions import NodeSessions
 from shared.collector_report import decode_report
 from shared.errors import SettingsError, StorageUnavailable
 from shared.kuberay_env import kuberay_collector
@@ -142,6 +144,32 @@ def test_losses_survive_restarts_and_are_counted(tmp_path: Path) -> None:
     assert report.ended
     again.begin()
     assert decode_report(published[-1]).ended is None
+
+
+def sessions(directory: Path) -> NodeSessions:
+    settings = CollectSettings()
+    outbox = Outbox(directory / "outbox")
+    return NodeSessions(directory, settings, Cluster(settings), RayNode(directory / "ray"), outbox, LocalWriter(directory))
+
+
+def test_a_loss_of_no_known_session_is_in_the_report_of_the_next_one_also_after_a_kill(tmp_path: Path) -> None:
+    for _ in range(2):
+        sessions(tmp_path).lose_anywhere("", "events_unfit", "1 events: no session")
+    again = sessions(tmp_path)
+    again.saw(SESSION, NODE)
+    (report,) = (tmp_path / "outbox").rglob("collector.json")
+    (loss,) = decode_report(report.read_bytes()).losses
+    assert (loss.code, loss.message, loss.count) == ("events_unfit", "1 events: no session", 2)
+    again.saw("session_2026-11-30_10-11-12_123456_1", NODE)
+    assert sorted(len(decode_report(path.read_bytes()).losses) for path in (tmp_path / "outbox").rglob("collector.json")) == [0, 1]
+
+
+def test_a_directory_has_one_collector(tmp_path: Path) -> None:
+    held = only_process(tmp_path / "lock")
+    with pytest.raises(OSError, match="another collector uses"):
+        only_process(tmp_path / "lock")
+    os.close(held)
+    os.close(only_process(tmp_path / "lock"))
 
 
 def test_the_outbox_sends_markers_first_and_the_newest_content_once(tmp_path: Path) -> None:
