@@ -28,11 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.collector")
     parser.add_argument("--rate", type=int, default=5000, help="events per second")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--engine", choices=("auto", "native", "python"), default="auto", help="the core in Rust, or plain Python")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
         templates = _templates(directory)
-        with collecting(directory / "collector", directory / "bucket", COLLECT_ROTATION=60, COLLECT_ROTATION_BYTES=16 << 20) as collector:
+        rotation = {"COLLECT_ROTATION": 60, "COLLECT_ROTATION_BYTES": 16 << 20}
+        with collecting(directory / "collector", directory / "bucket", ENGINE=given.engine, **rotation) as collector:
             assert collector.process is not None
             process = psutil.Process(collector.process.pid)
             before, began, peak, slowest, refused, sent = process.cpu_times(), time.monotonic(), 0, 0.0, 0, 0

@@ -6,10 +6,7 @@ import ctypes
 import gc
 import sys
 
-from collector.collector import Collector
 from shared.errors import HistoryError
-from shared.logs import set_up_logs
-from shared.settings import Settings
 
 # Of glibc's mallopt(3).
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
@@ -18,6 +15,12 @@ _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 def main() -> int:
     """The exit code; a failure is one line on stderr."""
     _keep_little_memory()
+    # structlog would load it, only to colour tracebacks: 5 MB.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    from collector.collector import Collector  # noqa: PLC0415
+    from shared.logs import set_up_logs  # noqa: PLC0415
+    from shared.settings import Settings  # noqa: PLC0415
+
     try:
         settings = Settings.from_environment()
         set_up_logs(settings.log)

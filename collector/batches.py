@@ -1,6 +1,6 @@
 """One POST of Ray's aggregator agent, sorted: which event belongs to which session, node and directory.
 
-Lines are kept as they came; of each event only its envelope and its job's id are decoded.
+Lines are kept as they came; of each event only its envelope and its job's id are decoded. `native_batches.py` does the same, faster.
 Mirrors `categorize` of KubeRay's `historyserver/pkg/collector/eventcollector`.
 """
 
@@ -17,6 +17,7 @@ import msgspec
 from shared.ray.ids import to_hex
 
 NODE_EVENTS = "node_events"
+NO_SESSION = "no session"
 _JOB_EVENTS = "job_events/"
 _NODE_EVENT_TYPES = ("NODE_DEFINITION_EVENT", "NODE_LIFECYCLE_EVENT")
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -30,16 +31,19 @@ class Place(NamedTuple):
     directory: str
 
 
+class Group(NamedTuple):
+    """Events of one place: `ids` (empty where Ray gave none), and as `text` their lines, each with its newline."""
+
+    place: Place
+    ids: list[str]
+    text: bytes
+
+
 @dataclass(slots=True)
 class Batch:
-    """`lines[i]` belongs to `places[i]` and has `ids[i]`, empty where Ray gave none.
+    """`unfit` counts, by reason, what can be stored nowhere."""
 
-    `unfit` counts, by reason, what can be stored nowhere.
-    """
-
-    places: list[Place] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     unfit: Counter[str] = field(default_factory=Counter)
 
 
@@ -88,22 +92,20 @@ def read_batch(body: bytes) -> Batch:
         if b"\n" in body:
             raise NotEvents("a line break within a string")
         envelopes, lines = _envelopes_and_lines(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise NotEvents(str(exc)) from None
-    places = [_place(envelope) if envelope else None for envelope in envelopes]
-    fitting = [place for place in places if place]
-    if len(fitting) == len(lines):
-        return Batch(fitting, lines, [envelope.eventId for envelope in envelopes if envelope])
     batch = Batch()
-    for line, envelope, place in zip(lines, envelopes, places, strict=True):
+    groups: dict[Place, tuple[list[str], list[bytes]]] = {}
+    for line, envelope in zip(lines, envelopes, strict=True):
         if envelope is None:
             batch.unfit["not an event"] += 1
-        elif place is None:
-            batch.unfit["no session"] += 1
+        elif place := _place(envelope):
+            ids, texts = groups.get(place) or groups.setdefault(place, ([], []))
+            ids.append(envelope.eventId)
+            texts.append(line)
         else:
-            batch.places.append(place)
-            batch.lines.append(line)
-            batch.ids.append(envelope.eventId)
+            batch.unfit[NO_SESSION] += 1
+    batch.groups = [Group(place, ids, b"\n".join([*texts, b""])) for place, (ids, texts) in groups.items()]
     return batch
 
 
@@ -159,12 +161,12 @@ def _place(envelope: _Envelope) -> Place | None:
         if part is None:
             part = next((part for name in _PARTS if (part := getattr(envelope, name)) is not None and part.jobId), None)
         job = part.jobId if part is not None else ""
-    return _placed(envelope.sessionName, envelope.nodeId, job)
+    return place_of(envelope.sessionName, envelope.nodeId, job)
 
 
 @lru_cache(4096)
-def _placed(session: str, node: str, job: str) -> Place | None:
-    """None without a session to store it in."""
+def place_of(session: str, node: str, job: str) -> Place | None:
+    """Of an event that names them so. None without a session to store it in."""
     if not _SAFE.fullmatch(session):
         return None
     node_id = _hex(node)

@@ -19,6 +19,7 @@ from collector.dashboard import Dashboard
 from collector.files import only_process
 from collector.intake import Connection, Intake
 from collector.journal import Journal
+from collector.native_batches import batch_reader
 from collector.outbox import Outbox
 from collector.ray_node import RayNode
 from collector.sessions import NodeSessions
@@ -65,7 +66,7 @@ class Collector:
         self._sessions.stopping = self._stopping.is_set
         self._sessions.flush = self._flush
         self._dashboard = Dashboard(self._settings.collect_dashboard, self._settings.endpoints, self._store_answer)
-        self._intake = Intake(self._journal, self._seen, self.status)
+        self._intake = Intake(self._journal, batch_reader(settings.load.engine), self._seen, self.status)
         self._deadline = 0.0
         self._began = time.time()
 
@@ -183,7 +184,7 @@ class Collector:
     def _seen(self, batch: Batch) -> None:
         """Raises OSError when it cannot be kept that some of the events will not be stored."""
         try:
-            for session, node in {(place.session, place.node) for place in set(batch.places)}:
+            for session, node in {(group.place.session, group.place.node) for group in batch.groups}:
                 self._sessions.saw(session, node)
         except OSError as exc:  # a full disk: the journal will say what that means for the events
             log.warning("session not noted", error=str(exc))

@@ -15,7 +15,7 @@ import httptools
 import msgspec
 import structlog
 
-from collector.batches import Batch, NotEvents, read_batch
+from collector.batches import Batch, NotEvents
 from collector.journal import Full, Journal
 
 log = structlog.get_logger()
@@ -39,6 +39,8 @@ class Intake:
     """What came in, for `status` and `--check`; and where it goes."""
 
     journal: Journal
+    read: Callable[[bytes], Batch]
+    """Raises NotEvents."""
     seen: Callable[[Batch], None]
     """Told of every batch before it is kept: a session's marker comes first. May raise OSError: the batch is not taken."""
     status: Callable[[], dict[str, object]]
@@ -50,7 +52,7 @@ class Intake:
     def take(self, body: bytes, answer: Callable[[int, str], None]) -> None:
         """`answer` is called once, maybe from another thread."""
         try:
-            batch = read_batch(body)
+            batch = self.read(body)
         except NotEvents as exc:
             log.warning("not events", error=str(exc), beginning=body[:200])
             self._refuse("not events")

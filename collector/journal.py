@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from collector.batches import Batch
+from collector.batches import Batch, Group
 from collector.files import sync_directory, sync_file
 from collector.recent_ids import RecentIds
 from collector.segments import ids_in, record
@@ -35,7 +35,7 @@ class _Waiting:
     """A record that is to be written (empty: all its events were known), and who is to be told whether it is durable."""
 
     record: bytes
-    ids: list[str]
+    ids: set[str]
     done: Callable[[str], None]
 
 
@@ -103,17 +103,30 @@ class Journal:
                 raise Full(f"the buffer holds {self._bytes >> 20} MiB that are not uploaded")
             if self._ended:
                 raise Full("the collector ends")
-            new = [at for at, event_id in enumerate(batch.ids) if event_id not in self._recent]
-            if len(set(batch.ids)) < len(batch.ids):
-                new = _first_of_each(batch.ids, new)
-            if len(new) == len(batch.ids):
-                places, lines, ids = batch.places, batch.lines, batch.ids
-            else:
-                places, lines, ids = ([values[at] for at in new] for values in (batch.places, batch.lines, batch.ids))  # type: ignore[assignment]
+            groups, ids = self._not_known(batch.groups)
             self._recent.add(ids)
-            self._waiting.append(_Waiting(record(places, lines) if lines else b"", ids, done))
+            self._waiting.append(_Waiting(record(groups) if groups else b"", ids, done))
             self._wanted.notify()
-            return len(new)
+            return sum(len(group.ids) for group in groups)
+
+    def _not_known(self, groups: list[Group]) -> tuple[list[Group], set[str]]:
+        """Without events that came before, or twice in these groups; and the ids of the others."""
+        ids = set[str]().union(*(group.ids for group in groups))
+        if len(ids) == sum(len(group.ids) for group in groups) and self._recent.know_none_of(ids):
+            return groups, ids
+        seen: set[str] = set()
+        new = []
+        for place, ids_here, text in groups:
+            kept, lines = [], []
+            for event_id, line in zip(ids_here, text.split(b"\n"), strict=False):
+                if event_id and (event_id in seen or event_id in self._recent):
+                    continue
+                seen.add(event_id)
+                kept.append(event_id)
+                lines.append(line)
+            if kept:
+                new.append(Group(place, kept, b"\n".join([*lines, b""])))
+        return new, seen
 
     def close_segment(self, *, only_if_due: bool = False) -> None:
         """Make what was appended ready for `closed`; `only_if_due`: when it is old enough. Returns when that is done. Raises OSError."""
@@ -263,9 +276,3 @@ def _newest(segments: list[Path], bytes_enough: int) -> list[Path]:
         if bytes_enough <= 0:
             break
     return found
-
-
-def _first_of_each(ids: list[str], new: list[int]) -> list[int]:
-    """Without those whose id came before in the same batch."""
-    seen: set[str] = set()
-    return [at for at in new if not ids[at] or not (ids[at] in seen or seen.add(ids[at]))]  # type: ignore[func-returns-value]

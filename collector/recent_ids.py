@@ -19,6 +19,10 @@ class RecentIds:
     def __contains__(self, event_id: str) -> bool:
         return event_id in self._newer or event_id in self._older
 
+    def know_none_of(self, ids: set[str]) -> bool:
+        """In one go, as most batches are new."""
+        return self._newer.isdisjoint(ids) and self._older.isdisjoint(ids)
+
     def add(self, ids: Iterable[str]) -> None:
         self._newer.update(ids)
         self._newer.discard("")

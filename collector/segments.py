@@ -6,7 +6,6 @@ A record is `<length, crc of the rest>`, a line of JSON that says what follows, 
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import msgspec
 from isal import isal_zlib
 
-from collector.batches import Place
+from collector.batches import Group, Place
 
 _FRAME = struct.Struct("<II")
 LONGEST = 1 << 30
@@ -39,22 +38,15 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
 _decode = msgspec.json.Decoder(list[Chunk]).decode
 
 
-def record(places: Sequence[Place], lines: Sequence[bytes]) -> bytes:
+def record(groups: Sequence[Group]) -> bytes:
     """One record with these events."""
-    groups: defaultdict[Place, list[bytes]] = defaultdict(list)
-    for place, line in zip(places, lines, strict=True):
-        groups[place].append(line)
-    texts: list[bytes] = []
-    chunks = []
-    for place, group in groups.items():
-        group.append(b"")
-        texts.append(b"\n".join(group))
-        chunks.append(Chunk(*place, len(group) - 1, len(texts[-1])))
+    chunks = [Chunk(*group.place, len(group.ids), len(group.text)) for group in groups]
     head = msgspec.json.encode(chunks) + b"\n"
-    crc = isal_zlib.crc32(head)
-    for text in texts:
-        crc = isal_zlib.crc32(text, crc)
-    return b"".join([_FRAME.pack(len(head) + sum(map(len, texts)), crc), head, *texts])
+    crc, length = isal_zlib.crc32(head), len(head)
+    for group in groups:
+        crc = isal_zlib.crc32(group.text, crc)
+        length += len(group.text)
+    return b"".join([_FRAME.pack(length, crc), head, *(group.text for group in groups)])
 
 
 def read_records(path: Path, damaged: Callable[[int], None] | None = None) -> Iterator[tuple[int, list[Chunk], memoryview]]:

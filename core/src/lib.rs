@@ -1,6 +1,7 @@
 //! The engine of Ray History Server, in Rust: what `workers/task_events/` says in plain Python, for the lines that collectors usually
-//! write. It knows no Redis, storage or Celery.
+//! write, and what `collector/batches.py` says. It knows no Redis, storage or Celery.
 
+mod batch;
 mod json;
 mod merge;
 #[cfg(feature = "python")]
@@ -9,5 +10,6 @@ mod read;
 mod record;
 mod render;
 mod rules;
+mod scan;
 mod split;
 mod table;

@@ -114,9 +114,37 @@ fn merge_range<'py>(
     Ok(made)
 }
 
+type SortedGroup<'a, 'py> = (&'a str, &'a str, &'a str, Vec<&'a str>, Bound<'py, PyBytes>);
+
+/// One POST's events by (session, node, job) as they name them, with their ids and lines. `None` for what is unusual.
+#[pyfunction]
+fn sort_batch<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(groups) = py.allow_threads(|| crate::batch::sort(body)) else {
+        return Ok(None);
+    };
+    let lines = |events: &[&str]| {
+        PyBytes::new_with(py, events.iter().map(|event| event.len() + 1).sum(), |out| {
+            let mut rest = out;
+            for event in events {
+                let (line, others) = rest.split_at_mut(event.len() + 1);
+                line[..event.len()].copy_from_slice(event.as_bytes());
+                line[event.len()] = b'\n';
+                rest = others;
+            }
+            Ok(())
+        })
+    };
+    let sorted: PyResult<Vec<SortedGroup>> = groups
+        .iter()
+        .map(|of| Ok((of.names.session, of.names.node, of.names.job, of.ids.clone(), lines(&of.events)?)))
+        .collect();
+    Ok(Some(sorted?.into_pyobject(py)?.into_any()))
+}
+
 #[pymodule]
 fn ray_history_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Splitter>()?;
+    module.add_function(wrap_pyfunction!(sort_batch, module)?)?;
     module.add_function(wrap_pyfunction!(merge_range, module)?)
 }
