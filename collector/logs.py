@@ -109,7 +109,8 @@ class SessionLogs:
 
     def _changed(self, found: _Log) -> bool:
         sent = self._sent.get(found.name)
-        return sent is None or sent.size != found.size or sent.inode != found.inode
+        # An empty file counts, too: what has never been sent is listed nowhere.
+        return sent is None or not sent.at or sent.size != found.size or sent.inode != found.inode
 
     def _is_due(self, found: _Log, now: float) -> bool:
         if not self._changed(found):

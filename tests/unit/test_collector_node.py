@@ -78,6 +78,19 @@ def test_quiet_logs_are_uploaded_and_busy_ones_wait_for_the_end(node: Node) -> N
     assert node.lost == []
 
 
+def test_an_empty_log_is_uploaded_as_dashboards_list_it(node: Node) -> None:
+    node.write("gcs_server.err", b"", quiet=False)
+    node.write("quiet.err", b"")
+    shipper = node.shipper()
+    shipper.ship(node.writer, never)
+    assert node.stored() == {"quiet.err": b""}
+    shipper.ship_all(node.writer, never)
+    assert node.stored() == {"quiet.err": b"", "gcs_server.err": b""}
+    uploaded = (node.bucket / "l" / "quiet.err").stat().st_mtime_ns
+    shipper.ship_all(node.writer, never)
+    assert (node.bucket / "l" / "quiet.err").stat().st_mtime_ns == uploaded
+
+
 def test_what_is_uploaded_is_not_uploaded_again_by_the_next_process(node: Node) -> None:
     node.write("a.log", b"a")
     node.shipper().ship(node.writer, never)
