@@ -91,7 +91,8 @@ def test_from_nothing_to_a_session_on_the_page_in_four_commands(directory: Path)
             assert live.status_code == 200, live.text
             session = live.json()["session_name"]
 
-            shell(f"RAY_ADDRESS=127.0.0.1:{chosen['port']} python {directory / 'job.py'}", environment)
+            # As in the terminal in which Ray was started: a driver sends its events only if it has that environment, too.
+            shell(f'eval "$({history} ray-env)"; RAY_ADDRESS=127.0.0.1:{chosen["port"]} python {directory / "job.py"}', environment)
             assert "MISSING" not in shell(f"{history} collect --check", environment)
             end_ray(directory, signal.SIGTERM)
 
