@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, cast
 
-import msgspec
 import numpy as np
 import ray_history_core as core
 
 from shared.ray.columns import TASKS
-from shared.snapshots import format as fmt
-from shared.snapshots.format import ColumnData, PartIndex
-from shared.snapshots.writer import assembled
+from shared.ray.function_summary import CountKey
+from shared.snapshots.format import BETWEEN_ROWS, LoadedColumn, joint_counts
+from shared.snapshots.writer import BLOCK_ROWS, TablePart
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
 from workers.task_events.ranges import Ranges
 from workers.task_events.records import decode_records, encode_records
+from workers.task_events.render import DRIVER
 from workers.task_events.runtime_env import RuntimeEnvs
 from workers.task_events.split import Splitter
 from workers.task_events.task_range import TaskRange
@@ -63,25 +63,30 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
     """As `task_events.task_range.merge_range`, which merges what older versions of Ray wrote: their rules are said there only."""
     if ends.old is not None:
         return reference_merge(number, chunks, ends)
-    runtime_envs = RuntimeEnvs()
+    part, runtime_envs = TablePart(TASKS.name, number), RuntimeEnvs()
+
+    def add(job: str, count: int, base: bytes, whole: bytes) -> None:
+        if count == BLOCK_ROWS:
+            part.add_block(job, base, whole)
+        else:
+            for row in zip(*(rows.decode().split(BETWEEN_ROWS.decode()) for rows in (base, whole)), strict=True):
+                part.add(job, *row)
+
     deaths = {worker: (death.end_ms, death.exit_type, death.exit_detail) for worker, death in ends.deaths.items()}
-    made = _guarded(core.merge_range, list(chunks), runtime_envs, deaths, ends.job_ends)
-    starts, fields = assembled(
-        TASKS.name, number, [(rows, fmt.compress(base), fmt.compress(whole)) for rows, base, whole in made["blocks"]]
-    )
-    tallied: dict[str, fmt.LoadedColumn] = {}
-    for name, column in made["columns"]:
-        fields[fmt.column_field(TASKS.name, number, name)] = fmt.compress(column)
-        if name in fmt.TALLIED:
-            data = msgspec.msgpack.decode(column, type=ColumnData)
-            tallied[name] = fmt.LoadedColumn(data.values, np.frombuffer(data.codes, f"<u{data.width}"))
-    fields[fmt.keys_field(TASKS.name, number)] = fmt.compress(made["keys"])
-    if runtime_envs.redactions:
-        fields[fmt.redactions_field(TASKS.name, number)] = fmt.compress(fmt.pack(sorted(runtime_envs.redactions.items())))
-    tally = fmt.joint_counts([tallied[name] for name in fmt.TALLIED])
-    index = PartIndex(made["rows"], made["first"] or "", made["last"] or "", starts, made["clusters"], tally)
-    counts = {job: Counter({tuple(key): count for key, count in of_job}) for job, of_job in made["counts"]}
-    return TaskRange(index, fields, counts, dict(made["lineage"]))
+    ids, coded, lineage = _guarded(core.merge_range, list(chunks), BLOCK_ROWS, add, runtime_envs, deaths, ends.job_ends)
+    columns = {name: LoadedColumn(values, np.frombuffer(codes, "<u4")) for name, (values, codes) in coded}
+    index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)
+    return TaskRange(index, fields, _counts(columns), dict(lineage))
+
+
+def _counts(columns: dict[str, LoadedColumn]) -> dict[str, Counter[CountKey]]:
+    """As the reference counts the rows that it makes."""
+    counts: dict[str, Counter[CountKey]] = {}
+    counted = [columns[name] for name in ("job_id", "name", "func_or_class_name", "type", "state")]
+    for (job, name, function, kind, state), count in joint_counts(counted):
+        if kind != DRIVER:
+            counts.setdefault(cast("str", job), Counter())[cast("CountKey", (name or function, kind, state))] += count
+    return counts
 
 
 def _guarded(call: Any, *given: Any) -> Any:

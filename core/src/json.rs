@@ -1,94 +1,140 @@
-//! JSON as collectors write it. Every unusual value is an error here: such a line is left to the Python reference.
+//! JSON as collectors write it, read into the fields of records. Every unusual value is an error here: such a line is left to the Python
+//! reference. From msgpack, which is not human readable, fields are read as they were written.
 
-use crate::record::Text;
+use data_encoding::{BASE64, HEXLOWER};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use std::fmt;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
+use std::fmt::{Formatter, Result as Formatted};
 use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::UNIX_EPOCH;
 
+const LONGEST_EXTRA: usize = 1 << 16;
+
+/// A text that borrows where it can.
+#[derive(Serialize, Default, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(transparent)]
+pub struct Text<'a>(pub Cow<'a, str>);
 /// An integer, or a 64-bit one as text.
-#[derive(Clone, Copy)]
-pub struct Int(pub i64);
+struct Int(i64);
+pub struct Number(f64);
 
-impl<'de> Deserialize<'de> for Int {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl Visitor<'_> for V {
-            type Value = Int;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an integer")
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Int, E> {
-                Ok(Int(value))
-            }
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Int, E> {
-                i64::try_from(value).map(Int).map_err(E::custom)
-            }
-            fn visit_str<E: Error>(self, value: &str) -> Result<Int, E> {
-                let digits = value.strip_prefix('-').unwrap_or(value);
-                if digits.is_empty() || digits.len() > 19 || !digits.bytes().all(|c| c.is_ascii_digit()) {
-                    return Err(E::custom("no integer"));
+impl Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Text<'a> {
+    fn from(text: T) -> Self {
+        Text(text.into())
+    }
+}
+
+/// Of a scalar: what it is made of, beside null, which is its default.
+macro_rules! scalar {
+    ($kind:ty, $null:expr, $($visit:ident: $given:ty => $made:expr),*) => {
+        impl<'de: 'a, 'a> Deserialize<'de> for $kind {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct V<'a>(PhantomData<&'a ()>);
+                impl<'de: 'a, 'a> Visitor<'de> for V<'a> {
+                    type Value = $kind;
+                    fn expecting(&self, f: &mut Formatter) -> Formatted {
+                        f.write_str(stringify!($kind))
+                    }
+                    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                        $null.ok_or_else(|| E::custom("null"))
+                    }
+                    $(fn $visit<E: Error>(self, value: $given) -> Result<Self::Value, E> {
+                        let made: fn($given) -> Option<$kind> = $made;
+                        made(value).ok_or_else(|| E::custom(stringify!($kind)))
+                    })*
                 }
-                value.parse().map(Int).map_err(E::custom)
+                deserializer.deserialize_any(V(PhantomData))
             }
         }
-        deserializer.deserialize_any(V)
-    }
+    };
 }
 
-/// A map of texts to values of one kind, as JSON text again.
-pub struct JsonMap<T>(pub String, PhantomData<T>);
+scalar!(Text<'a>, Some(Text::default()), visit_borrowed_str: &'de str => |text| Some(text.into()),
+    visit_str: &str => |text| Some(text.to_string().into()));
+scalar!(Int, Some(Int(0)), visit_i64: i64 => |value| Some(Int(value)), visit_u64: u64 => |value| value.try_into().ok().map(Int),
+    visit_str: &str => |text| whole_number(text).map(Int));
+scalar!(Number, None, visit_f64: f64 => |value| Some(Number(value)), visit_i64: i64 => |value| Some(Number(value as f64)),
+    visit_u64: u64 => |value| i64::try_from(value).ok().map(|value| Number(value as f64)));
 
-pub trait MapValue<'de>: Deserialize<'de> {
-    fn write(&self, out: &mut String);
+fn whole_number(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    (digits.len() <= 19 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
-impl<'de> MapValue<'de> for f64 {
-    fn write(&self, out: &mut String) {
-        float(out, *self);
-    }
+pub fn int<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Int::deserialize(deserializer).map(|int| int.0)
 }
 
-impl<'de: 'a, 'a> MapValue<'de> for Text<'a> {
-    fn write(&self, out: &mut String) {
-        quote(out, &self.0);
-    }
+pub fn optional_int<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Option::<Int>::deserialize(deserializer).map(|int| int.map(|int| int.0))
 }
 
-impl<'de, T: MapValue<'de>> Deserialize<'de> for JsonMap<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V<T>(PhantomData<T>);
-        impl<'de, T: MapValue<'de>> Visitor<'de> for V<T> {
-            type Value = JsonMap<T>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a map")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonMap<T>, A::Error> {
-                let mut out = String::from("{");
-                let mut keys: Vec<Text> = Vec::new();
-                while let Some(key) = map.next_key::<Text>()? {
-                    if keys.contains(&key) {
-                        return Err(A::Error::custom("a key twice"));
-                    }
-                    if !keys.is_empty() {
-                        out.push(',');
-                    }
-                    quote(&mut out, &key.0);
-                    out.push(':');
-                    map.next_value::<T>()?.write(&mut out);
-                    keys.push(key);
-                }
-                out.push('}');
-                Ok(JsonMap(out, PhantomData))
-            }
-        }
-        deserializer.deserialize_map(V(PhantomData))
+/// A text that JSON writes in another way.
+fn read<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D, made: fn(Text<'a>) -> Option<Text<'a>>) -> Result<Text<'a>, D::Error> {
+    let is_json = deserializer.is_human_readable();
+    let text = Text::deserialize(deserializer)?;
+    if is_json { made(text).ok_or_else(|| D::Error::custom("unusual text")) } else { Ok(text) }
+}
+
+/// Padded standard base64 to lower-case hex. Text that could be hex already is for the reference.
+pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+    read(deserializer, |text| match &*text {
+        "" => Some(text),
+        text if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => None,
+        text => BASE64.decode(text.as_bytes()).ok().map(|bytes| HEXLOWER.encode(&bytes).into()),
+    })
+}
+
+/// The name of an enum's value. Where there is none, `read.rs` knows the default.
+pub fn name<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+    read(deserializer, |text| (!text.is_empty()).then_some(text))
+}
+
+/// JSON in a string. Only plain objects: what else there is, is for the reference.
+pub fn extra<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+    read(deserializer, |text| match &*text {
+        "" | "{}" => Some("{}".into()),
+        json if !json.starts_with('{') || json.contains(['\n', '\r']) || json.len() > LONGEST_EXTRA => None,
+        json => serde_json::from_str::<serde_json::Value>(json).is_ok().then_some(text),
+    })
+}
+
+/// What records hold and usual events do not.
+pub fn absent<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return Text::deserialize(deserializer);
     }
+    Option::<IgnoredAny>::deserialize(deserializer)?.map_or(Ok(Text::default()), |_| Err(D::Error::custom("unusual field")))
+}
+
+/// RFC 3339 in UTC to ns since the epoch, 0 for none.
+pub fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return Option::deserialize(deserializer);
+    }
+    let text = Text::deserialize(deserializer)?;
+    if text.is_empty() { Ok(Some(0)) } else { ns(&text).map(Some).ok_or_else(|| D::Error::custom("unusual time")) }
+}
+
+fn ns(text: &str) -> Option<i64> {
+    if text.ends_with(".Z") || text.get(17..19)? == "60" {
+        return None;
+    }
+    let since_epoch = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    since_epoch.as_nanos().try_into().ok()
 }
 
 /// A message. Serde would take an array for one, field by field.
-#[derive(Default)]
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -96,63 +142,117 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         struct V<T>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>> Visitor<'de> for V<T> {
             type Value = Object<T>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            fn expecting(&self, f: &mut Formatter) -> Formatted {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(Object)
             }
         }
-        deserializer.deserialize_map(V(PhantomData))
+        if deserializer.is_human_readable() { deserializer.deserialize_map(V::<T>(PhantomData)) } else { T::deserialize(deserializer).map(Object) }
     }
 }
 
-type Str<'a> = Option<Text<'a>>;
-type Message<T> = Option<Object<T>>;
-type Messages<T> = Option<Vec<Object<T>>>;
-
-macro_rules! messages {
-    ($($name:ident { $($field:ident: $kind:ty),* $(,)? })*) => { $(
-        #[derive(Deserialize, Default)]
-        #[serde(rename_all = "camelCase", default, bound(deserialize = "'de: 'a"))]
-        pub struct $name<'a> { $(pub $field: $kind),* }
-    )* };
+pub fn message<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|object| object.0))
 }
 
-messages! {
-    Call { function_name: Str<'a>, class_name: Str<'a> }
-    Function {
-        python_function_descriptor: Message<Call<'a>>, java_function_descriptor: Message<Call<'a>>, cpp_function_descriptor: Message<Call<'a>>,
+pub fn messages<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let found = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
+    Ok(found.unwrap_or_default().into_iter().map(|object| object.0).collect())
+}
+
+/// A function's descriptor to Ray's call string.
+pub fn function<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default, bound(deserialize = "'de: 'a"))]
+    struct Call<'a> {
+        function_name: Text<'a>,
+        class_name: Text<'a>,
     }
-    Definition {
-        task_id: Str<'a>, task_attempt: Option<Int>, job_id: Str<'a>, task_type: Str<'a>, task_name: Str<'a>, actor_task_name: Str<'a>,
-        actor_id: Str<'a>, task_func: Message<Function<'a>>, actor_func: Message<Function<'a>>, language: Str<'a>, parent_task_id: Str<'a>,
-        placement_group_id: Str<'a>, serialized_runtime_env: Str<'a>, required_resources: Option<JsonMap<f64>>,
-        label_selector: Option<JsonMap<Text<'a>>>, fallback_strategy: Option<IgnoredAny>, call_site: Str<'a>,
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default, bound(deserialize = "'de: 'a"))]
+    struct Function<'a> {
+        #[serde(deserialize_with = "message")]
+        python_function_descriptor: Option<Call<'a>>,
+        #[serde(deserialize_with = "message")]
+        java_function_descriptor: Option<Call<'a>>,
+        #[serde(deserialize_with = "message")]
+        cpp_function_descriptor: Option<Call<'a>>,
     }
-    Transition { state: Str<'a>, timestamp: Str<'a> }
-    ErrorInfo { error_type: Str<'a>, error_message: Str<'a> }
-    LogInfo {
-        stdout_file: Str<'a>, stderr_file: Str<'a>,
-        stdout_start: Option<Int>, stdout_end: Option<Int>, stderr_start: Option<Int>, stderr_end: Option<Int>,
+    if !deserializer.is_human_readable() {
+        return Text::deserialize(deserializer);
     }
-    Lifecycle {
-        task_id: Str<'a>, task_attempt: Option<Int>, state_transitions: Messages<Transition<'a>>, node_id: Str<'a>, worker_id: Str<'a>,
-        worker_pid: Option<Int>, ray_error_info: Message<ErrorInfo<'a>>, task_log_info: Message<LogInfo<'a>>, actor_repr_name: Str<'a>,
-        is_debugger_paused: Option<bool>,
+    let Some(found) = message::<Function, D>(deserializer)? else { return Ok(Text::default()) };
+    Ok(match (found.python_function_descriptor, found.java_function_descriptor, found.cpp_function_descriptor) {
+        (Some(python), ..) => called(last_part(&python.class_name), last_part(&python.function_name)),
+        (None, Some(java), _) => called(&java.class_name, &java.function_name),
+        (None, None, cpp) => cpp.map_or(Text::default(), |cpp| cpp.function_name),
+    })
+}
+
+fn called<'a>(class: &str, function: &str) -> Text<'a> {
+    if class.is_empty() { function.to_string().into() } else { format!("{class}.{function}").into() }
+}
+
+pub fn last_part(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
+
+pub trait MapValue {
+    fn write(&self, out: &mut String);
+}
+
+impl MapValue for Number {
+    fn write(&self, out: &mut String) {
+        float(out, self.0);
     }
-    Span { event_name: Str<'a>, start_time: Option<Int>, end_time: Option<Int>, extra_data: Str<'a> }
-    Spans { component_id: Str<'a>, component_type: Str<'a>, node_ip_address: Str<'a>, events: Messages<Span<'a>> }
-    Profile { task_id: Str<'a>, attempt_number: Option<Int>, profile_events: Message<Spans<'a>> }
-    Event {
-        event_type: Str<'a>, timestamp: Str<'a>, task_lifecycle_event: Message<Lifecycle<'a>>, task_profile_events: Message<Profile<'a>>,
-        task_definition_event: Message<Definition<'a>>, actor_task_definition_event: Message<Definition<'a>>,
+}
+
+impl MapValue for Text<'_> {
+    fn write(&self, out: &mut String) {
+        quote(out, self);
     }
+}
+
+/// A map of texts to values of one kind, as JSON text again.
+pub fn json_map<'de: 'a, 'a, T: MapValue + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+    struct V<T>(PhantomData<T>);
+    impl<'de, T: MapValue + Deserialize<'de>> Visitor<'de> for V<T> {
+        type Value = String;
+        fn expecting(&self, f: &mut Formatter) -> Formatted {
+            f.write_str("a map")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<String, A::Error> {
+            let mut out = String::from("{");
+            let mut keys: Vec<Text> = Vec::new();
+            while let Some(key) = map.next_key::<Text>()? {
+                if keys.contains(&key) {
+                    return Err(A::Error::custom("a key twice"));
+                }
+                if !keys.is_empty() {
+                    out.push(',');
+                }
+                quote(&mut out, &key);
+                out.push(':');
+                map.next_value::<T>()?.write(&mut out);
+                keys.push(key);
+            }
+            out.push('}');
+            Ok(out)
+        }
+    }
+    if deserializer.is_human_readable() { deserializer.deserialize_map(V::<T>(PhantomData)).map(Text::from) } else { Text::deserialize(deserializer) }
 }
 
 /// As Python's `encode_basestring` and msgspec write it.
 pub fn quote(out: &mut String, text: &str) {
     out.push('"');
+    // Most texts have nothing to escape. Without a way out of the loop the compiler looks at many bytes at once.
+    if !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
+        out.push_str(text);
+        return out.push('"');
+    }
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {

@@ -1,6 +1,7 @@
 //! The records of a task to one attempt each: the twin of `workers/task_events/merge.py`.
 
-use crate::record::{Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, TaskRecord, Text};
+use crate::json::Text;
+use crate::record::{Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, State, TaskRecord};
 use crate::rules::{end_from_outside, known_logs, merged_logs, Ends};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ const PROFILE_EVENTS_KEPT: usize = 1000;
 #[derive(Default)]
 pub struct Attempt<'a> {
     pub number: i64,
-    pub definition: Option<Definition<'a>>,
-    pub states: Vec<(Text<'a>, Option<i64>)>,
+    pub definition: Option<Box<Definition<'a>>>,
+    pub states: Vec<State<'a>>,
     pub node_id: Text<'a>,
     pub worker_id: Text<'a>,
     pub worker_pid: i64,
@@ -27,14 +28,17 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     /// When a state was reached: outer `None` if it never was.
     pub fn state(&self, name: &str) -> Option<Option<i64>> {
-        self.states.iter().find(|state| state.0 .0 == name).map(|state| state.1)
+        self.states.iter().find(|state| &*state.name == name).map(|state| state.ms)
+    }
+
+    pub fn created_ms(&self) -> Option<i64> {
+        self.state("PENDING_ARGS_AVAIL").flatten()
     }
 }
 
-pub fn merge<'a>(mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
-    encoded.sort_unstable();
-    encoded.dedup();
-    let mut records = encoded.into_iter().map(rmp_serde::from_slice).collect::<Result<Vec<TaskRecord>, _>>()?;
+/// The attempts of one task. Its `encoded` records come in the order of their bytes, each once.
+pub fn merge<'a>(encoded: impl Iterator<Item = &'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
+    let mut records = encoded.map(rmp_serde::from_slice).collect::<Result<Vec<TaskRecord>, _>>()?;
     records.sort_by_key(|record| record.ns);
     let mut attempts: Vec<Attempt> = Vec::with_capacity(1);
     for record in records {
@@ -63,13 +67,12 @@ pub fn merge<'a>(mut encoded: Vec<&'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<
 
 /// Only what an event sets counts. Where an attempt ran its worker's own events know best, then those that name its worker.
 fn live<'a>(attempt: &mut Attempt<'a>, lifecycle: Lifecycle<'a>) {
-    let own = lifecycle.worker_pid != 0 || lifecycle.states.iter().any(|state| state.name.0 == "RUNNING");
+    let own = lifecycle.worker_pid != 0 || lifecycle.states.iter().any(|state| &*state.name == "RUNNING");
     let rank = if own { 2 } else { u8::from(!lifecycle.worker_id.is_empty()) };
     for state in lifecycle.states {
-        match attempt.states.iter_mut().find(|known| known.0 == state.name) {
-            None => attempt.states.push((state.name, state.ms)),
-            Some(known) if state.ms.is_some() => known.1 = state.ms,
-            Some(_) => {}
+        match attempt.states.iter_mut().find(|known| known.name == state.name) {
+            None => attempt.states.push(state),
+            Some(known) => known.ms = state.ms.or(known.ms),
         }
     }
     let set = |known: &mut Text<'a>, told: Text<'a>| {
@@ -121,8 +124,8 @@ fn end(attempt: &mut Attempt, ends: &Ends) {
     if attempt.state("FINISHED").is_some() || attempt.state("FAILED").is_some() {
         return;
     }
-    if let Some((ms, error)) = end_from_outside(&attempt.worker_id.0, &definition.job_id.0, ends) {
-        attempt.states.push((Text::from("FAILED"), Some(ms)));
+    if let Some((ms, error)) = end_from_outside(&attempt.worker_id, &definition.job_id, ends) {
+        attempt.states.push(State { name: "FAILED".into(), ms: Some(ms) });
         attempt.error = Some(error);
     }
 }
@@ -130,32 +133,31 @@ fn end(attempt: &mut Attempt, ends: &Ends) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::State;
 
     fn encoded(record: &TaskRecord) -> Vec<u8> {
         rmp_serde::to_vec(record).unwrap()
     }
 
-    fn lived(ns: i64, state: &str, ms: Option<i64>) -> Vec<u8> {
-        let states = vec![State { name: Text::from(state), ms }];
+    fn lived(ns: i64, state: &'static str, ms: Option<i64>) -> Vec<u8> {
+        let states = vec![State { name: state.into(), ms }];
         encoded(&TaskRecord { ns, lifecycle: Some(Lifecycle { states, worker_pid: ns, ..Default::default() }), ..Default::default() })
     }
 
     #[test]
-    fn order_and_repetition_do_not_matter() {
-        let defined = encoded(&TaskRecord { ns: 9, definition: Some(Definition::default()), ..Default::default() });
+    fn order_does_not_matter() {
+        let defined = encoded(&TaskRecord { ns: 9, definition: Some(Box::default()), ..Default::default() });
         let events = [defined, lived(1, "RUNNING", Some(1)), lived(2, "FINISHED", None), lived(3, "RUNNING", None)];
         let ends = Ends { job_ends: [(String::new(), 7_000_000)].into(), ..Ends::default() };
         for turn in 0..events.len() {
-            let order = (0..=events.len()).map(|at| &*events[(at + turn) % events.len()]).collect();
+            let order = (0..events.len()).map(|at| &*events[(at + turn) % events.len()]);
             let found = merge(order, &ends).unwrap();
             assert_eq!(found.len(), 1);
             assert_eq!((found[0].state("RUNNING"), found[0].state("FINISHED"), found[0].state("FAILED")), (Some(Some(1)), Some(None), None));
             assert_eq!(found[0].worker_pid, 3);
         }
-        assert!(merge(vec![&events[1]], &ends).unwrap().is_empty(), "live lists no attempt without a definition");
-        let open = merge(vec![&events[0]], &ends).unwrap();
+        assert!(merge([&*events[1]].into_iter(), &ends).unwrap().is_empty(), "live lists no attempt without a definition");
+        let open = merge([&*events[0]].into_iter(), &ends).unwrap();
         assert_eq!(open[0].state("FAILED"), Some(Some(7)));
-        assert!(merge(vec![b"x"], &ends).is_err());
+        assert!(merge([&b"x"[..]].into_iter(), &ends).is_err());
     }
 }

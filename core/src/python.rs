@@ -1,18 +1,21 @@
 //! The boundary to Python. A panic becomes an exception of its call.
 
-use crate::merge::{merge, Attempt};
-use crate::render::DRIVER;
+use crate::merge::merge;
+use crate::render::{COLUMNS, DRIVER};
 use crate::rules::Ends;
-use crate::table::{Error, Part, Table};
+use crate::table::{Column, Error, Rows, Table, Value};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict};
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use pyo3::types::PyBytes;
+use pyo3::IntoPyObjectExt;
+use std::collections::HashMap;
 
 fn failed(error: Error) -> PyErr {
-    PyValueError::new_err(error.to_string())
+    match error.downcast::<PyErr>() {
+        Ok(raised) => *raised,
+        Err(error) => PyValueError::new_err(error.to_string()),
+    }
 }
 
 #[pyclass]
@@ -45,73 +48,95 @@ impl Splitter {
     }
 }
 
-type Attempts<'a> = Vec<(&'a str, Vec<Attempt<'a>>)>;
-
-/// The attempts of all tasks, in the order of the table.
-fn attempts<'a>(chunks: &'a [PyBackedBytes], ends: &Ends) -> Result<Attempts<'a>, Error> {
-    let mut tasks: HashMap<&str, Vec<&[u8]>> = HashMap::new();
-    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
-        let pairs: Vec<(&str, &[u8])> = rmp_serde::from_slice(chunk)?;
-        for (task_id, record) in pairs {
-            tasks.entry(task_id).or_default().push(record);
-        }
-    }
-    let ordered: BTreeMap<_, _> = tasks.into_iter().collect();
-    ordered.into_iter().map(|(task_id, records)| Ok((task_id, merge(records, ends)?))).collect()
-}
-
 /// `runtime_env_info` by serialized runtime environment, and whether it is a driver's.
-type RuntimeEnvs<'a> = HashMap<(&'a str, bool), String>;
-
-fn runtime_envs<'a>(attempts: &'a Attempts<'a>, ask: &Bound<'_, PyAny>) -> PyResult<RuntimeEnvs<'a>> {
-    let mut known = RuntimeEnvs::new();
-    for definition in attempts.iter().flat_map(|(_, of_task)| of_task).filter_map(|attempt| attempt.definition.as_ref()) {
-        let key = (&*definition.runtime_env.0, definition.kind.0 == DRIVER);
-        if let Entry::Vacant(place) = known.entry(key) {
-            place.insert(ask.call1(key)?.extract()?);
-        }
-    }
-    Ok(known)
+struct RuntimeEnvs {
+    ask: Py<PyAny>,
+    known: HashMap<(String, bool), String>,
 }
 
-fn tabulated<'a>(attempts: &'a Attempts<'a>, envs: &RuntimeEnvs<'a>) -> Result<(Vec<String>, Part), Error> {
-    let mut table = Table::new();
-    for (task_id, of_task) in attempts {
-        for attempt in of_task {
-            table.add(task_id, attempt, |env, driver| envs.get(&(env, driver)).map_or("{}", String::as_str))?;
+impl RuntimeEnvs {
+    fn get(&mut self, serialized: &str, driver: bool) -> PyResult<&str> {
+        let key = (serialized.to_string(), driver);
+        if !self.known.contains_key(&key) {
+            let made = Python::with_gil(|py| self.ask.call1(py, (serialized, driver))?.extract(py))?;
+            self.known.insert(key.clone(), made);
         }
+        Ok(&self.known[&key])
     }
-    let ids = table.ids.clone();
-    Ok((ids, table.finish()?))
 }
 
-/// One range's records (what `Splitter.take` gave) to what a part of the `tasks` table is made of. `runtime_env(serialized, driver)`
-/// gives the JSON of a `runtime_env_info`; `deaths` and `job_ends` are those of `TaskEnds`.
+/// Most ids differ in it. To compare it needs no look at the id itself.
+fn beginning(id: &str) -> u64 {
+    id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+fn merged<F: FnMut(&Rows) -> Result<(), Error>>(
+    chunks: &[PyBackedBytes],
+    ends: &Ends,
+    envs: &mut RuntimeEnvs,
+    table: &mut Table<F>,
+) -> Result<(), Error> {
+    let mut records: Vec<(u64, &str, &[u8])> = Vec::new();
+    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+        let pairs = rmp_serde::from_slice::<Vec<(&str, &[u8])>>(chunk)?;
+        records.extend(pairs.into_iter().map(|(id, record)| (beginning(id), id, record)));
+    }
+    records.sort_unstable();
+    records.dedup();
+    for of_task in records.chunk_by(|one, other| one.1 == other.1) {
+        for attempt in merge(of_task.iter().map(|(.., record)| *record), ends)? {
+            if let Some(definition) = &attempt.definition {
+                let env = envs.get(&definition.runtime_env, &*definition.kind == DRIVER)?;
+                table.add(of_task[0].1, &attempt, definition, env)?;
+            }
+        }
+    }
+    table.finish()
+}
+
+fn coded(py: Python<'_>, column: &Column) -> PyResult<(Vec<PyObject>, Py<PyBytes>)> {
+    let object = |value: &Value| match value {
+        Value::None => Ok(py.None()),
+        Value::Bool(value) => value.into_py_any(py),
+        Value::Int(value) => value.into_py_any(py),
+        Value::Text(text) => text.into_py_any(py),
+    };
+    let codes: Vec<u8> = column.codes.iter().flat_map(|code| code.to_le_bytes()).collect();
+    Ok((column.values().into_iter().map(object).collect::<PyResult<_>>()?, PyBytes::new(py, &codes).unbind()))
+}
+
+type Lineage = Vec<(String, Py<PyBytes>)>;
+type Columns = Vec<(&'static str, (Vec<PyObject>, Py<PyBytes>))>;
+
+/// One range's records (what `Splitter.take` gave) to the ids and the coded columns of its rows, and by job what lineage needs. The rows are
+/// handed on as `rows(job, how many, base, whole)`: `block_rows` of one job, or, at the end, fewer.
+/// `runtime_env(serialized, driver)` gives the JSON of a `runtime_env_info`; `deaths` and `job_ends` are those of `TaskEnds`.
 #[pyfunction]
-fn merge_range<'py>(
-    py: Python<'py>,
+fn merge_range(
+    py: Python<'_>,
     chunks: Vec<PyBackedBytes>,
-    runtime_env: Bound<'py, PyAny>,
+    block_rows: usize,
+    rows: Py<PyAny>,
+    runtime_env: Py<PyAny>,
     deaths: HashMap<String, (i64, i64, String)>,
     job_ends: HashMap<String, i64>,
-) -> PyResult<Bound<'py, PyDict>> {
+) -> PyResult<(Vec<String>, Columns, Lineage)> {
     let ends = Ends { deaths, job_ends };
-    let merged = py.allow_threads(|| attempts(&chunks, &ends)).map_err(failed)?;
-    let envs = runtime_envs(&merged, &runtime_env)?;
-    let (ids, part) = py.allow_threads(|| tabulated(&merged, &envs)).map_err(failed)?;
-    let bytes = |data: &[u8]| PyBytes::new(py, data);
-    let made = PyDict::new(py);
-    let blocks: Vec<_> = part.blocks.iter().map(|(rows, base, whole)| (*rows, bytes(base.as_bytes()), bytes(whole.as_bytes()))).collect();
-    made.set_item("blocks", blocks)?;
-    made.set_item("clusters", part.clusters)?;
-    made.set_item("columns", part.columns.iter().map(|(name, data)| (*name, bytes(data))).collect::<Vec<_>>())?;
-    made.set_item("keys", bytes(&part.keys))?;
-    made.set_item("rows", ids.len())?;
-    made.set_item("first", ids.first())?;
-    made.set_item("last", ids.last())?;
-    made.set_item("counts", part.counts)?;
-    made.set_item("lineage", part.lineage.iter().map(|(job, data)| (job, bytes(data))).collect::<Vec<_>>())?;
-    Ok(made)
+    let mut envs = RuntimeEnvs { ask: runtime_env, known: HashMap::new() };
+    let mut table = Table::new(block_rows, |of: &Rows| {
+        Python::with_gil(|py| rows.call1(py, (&of.job, of.count, of.base.as_bytes(), of.whole.as_bytes())))?;
+        Ok(())
+    });
+    py.allow_threads(|| merged(&chunks, &ends, &mut envs, &mut table)).map_err(failed)?;
+    let columns = COLUMNS.iter().zip(&table.columns).map(|(name, column)| Ok((*name, coded(py, column)?)));
+    let columns = columns.collect::<PyResult<_>>()?;
+    let mut lineage = Lineage::new();
+    for job in &table.jobs {
+        if let Some(tasks) = job.lineage().map_err(failed)? {
+            lineage.push((job.job.clone(), PyBytes::new(py, &tasks).unbind()));
+        }
+    }
+    Ok((table.ids, columns, lineage))
 }
 
 type SortedGroup<'a, 'py> = (&'a str, &'a str, &'a str, Vec<&'a str>, Bound<'py, PyBytes>);

@@ -1,59 +1,81 @@
-//! What is left of a task event once it is read: the twin of `workers/task_events/records.py`, msgpack arrays on the way.
+//! What is left of a task event once it is read: the twin of `workers/task_events/records.py`, as msgpack arrays on the way.
+//! The same types are read from the events' JSON, as `json.rs` says.
 
+use crate::json::{absent, extra, function, id, instant, int, json_map, message, messages, name, optional_int, Number, Text};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-
-/// A text that borrows where it can, also within an `Option`.
-#[derive(Serialize, Deserialize, Default, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
-
-impl Text<'_> {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<String> for Text<'_> {
-    fn from(text: String) -> Self {
-        Text(Cow::Owned(text))
-    }
-}
-
-impl<'a> From<&'a str> for Text<'a> {
-    fn from(text: &'a str) -> Self {
-        Text(Cow::Borrowed(text))
-    }
-}
-
-type OptionalText<'a> = Option<Text<'a>>;
 
 macro_rules! records {
-    ($($name:ident { $($field:ident: $kind:ty),* $(,)? })*) => { $(
+    ($($name:ident { $($(#[$given:meta])* $field:ident: $kind:ty),* $(,)? })*) => { $(
         #[derive(Serialize, Deserialize, Default)]
-        #[serde(bound(deserialize = "'de: 'a"))]
-        pub struct $name<'a> { $(pub $field: $kind),* }
+        #[serde(rename_all(deserialize = "camelCase"), default, bound(deserialize = "'de: 'a"))]
+        pub struct $name<'a> { $($(#[$given])* pub $field: $kind),* }
     )* };
 }
 
+// `task_id` and `task_attempt` stand in an event's part, and in its record beside it.
 records! {
     LogInfo {
-        stdout_file: OptionalText<'a>, stderr_file: OptionalText<'a>,
-        stdout_start: Option<i64>, stdout_end: Option<i64>, stderr_start: Option<i64>, stderr_end: Option<i64>,
+        stdout_file: Option<Text<'a>>,
+        stderr_file: Option<Text<'a>>,
+        #[serde(deserialize_with = "optional_int")] stdout_start: Option<i64>,
+        #[serde(deserialize_with = "optional_int")] stdout_end: Option<i64>,
+        #[serde(deserialize_with = "optional_int")] stderr_start: Option<i64>,
+        #[serde(deserialize_with = "optional_int")] stderr_end: Option<i64>,
     }
-    ErrorInfo { kind: Text<'a>, message: Text<'a> }
+    ErrorInfo {
+        #[serde(rename = "errorType", deserialize_with = "name")] kind: Text<'a>,
+        #[serde(rename = "errorMessage")] message: Text<'a>,
+    }
     Definition {
-        kind: Text<'a>, name: Text<'a>, function: Text<'a>, job_id: Text<'a>, actor_id: Text<'a>, parent_task_id: Text<'a>,
-        placement_group_id: Text<'a>, language: Text<'a>, runtime_env: Text<'a>, call_site: OptionalText<'a>, resources: Text<'a>,
-        label_selector: Text<'a>, fallback_strategy: Text<'a>,
+        #[serde(rename = "taskType", deserialize_with = "name")] kind: Text<'a>,
+        #[serde(rename = "taskName", alias = "actorTaskName")] name: Text<'a>,
+        #[serde(rename = "taskFunc", alias = "actorFunc", deserialize_with = "function")] function: Text<'a>,
+        #[serde(deserialize_with = "id")] job_id: Text<'a>,
+        #[serde(deserialize_with = "id")] actor_id: Text<'a>,
+        #[serde(deserialize_with = "id")] parent_task_id: Text<'a>,
+        #[serde(deserialize_with = "id")] placement_group_id: Text<'a>,
+        #[serde(deserialize_with = "name")] language: Text<'a>,
+        #[serde(rename = "serializedRuntimeEnv")] runtime_env: Text<'a>,
+        call_site: Option<Text<'a>>,
+        #[serde(rename = "requiredResources", deserialize_with = "json_map::<Number, _>")] resources: Text<'a>,
+        #[serde(deserialize_with = "json_map::<Text, _>")] label_selector: Text<'a>,
+        #[serde(deserialize_with = "absent")] fallback_strategy: Text<'a>,
+        #[serde(skip_serializing, deserialize_with = "id")] task_id: Text<'a>,
+        #[serde(skip_serializing, deserialize_with = "int")] task_attempt: i64,
     }
-    State { name: Text<'a>, ms: Option<i64> }
+    State {
+        #[serde(rename = "state", deserialize_with = "name")] name: Text<'a>,
+        #[serde(rename = "timestamp", deserialize_with = "instant")] ms: Option<i64>,
+    }
     Lifecycle {
-        states: Vec<State<'a>>, node_id: Text<'a>, worker_id: Text<'a>, worker_pid: i64, error: Option<ErrorInfo<'a>>,
-        logs: Option<LogInfo<'a>>, repr_name: Text<'a>, debugger_paused: Option<bool>,
+        #[serde(rename = "stateTransitions", deserialize_with = "messages")] states: Vec<State<'a>>,
+        #[serde(deserialize_with = "id")] node_id: Text<'a>,
+        #[serde(deserialize_with = "id")] worker_id: Text<'a>,
+        #[serde(deserialize_with = "int")] worker_pid: i64,
+        #[serde(rename = "rayErrorInfo", deserialize_with = "message")] error: Option<ErrorInfo<'a>>,
+        #[serde(rename = "taskLogInfo", deserialize_with = "message")] logs: Option<LogInfo<'a>>,
+        #[serde(rename = "actorReprName")] repr_name: Text<'a>,
+        #[serde(rename = "isDebuggerPaused")] debugger_paused: Option<bool>,
+        #[serde(skip_serializing, deserialize_with = "id")] task_id: Text<'a>,
+        #[serde(skip_serializing, deserialize_with = "int")] task_attempt: i64,
     }
-    Span { start: i64, end: i64, extra: Text<'a>, name: Text<'a> }
-    Profile { component_type: Text<'a>, component_id: Text<'a>, node_ip: Text<'a>, spans: Vec<Span<'a>> }
+    Span {
+        #[serde(rename = "startTime", deserialize_with = "int")] start: i64,
+        #[serde(rename = "endTime", deserialize_with = "int")] end: i64,
+        #[serde(rename = "extraData", deserialize_with = "extra")] extra: Text<'a>,
+        #[serde(rename = "eventName")] name: Text<'a>,
+    }
+    Profile {
+        component_type: Text<'a>,
+        #[serde(deserialize_with = "id")] component_id: Text<'a>,
+        #[serde(rename = "nodeIpAddress")] node_ip: Text<'a>,
+        #[serde(rename = "events", deserialize_with = "messages")] spans: Vec<Span<'a>>,
+    }
     TaskRecord {
-        ns: i64, attempt: i64, definition: Option<Definition<'a>>, lifecycle: Option<Lifecycle<'a>>, profile: Option<Profile<'a>>,
+        ns: i64,
+        attempt: i64,
+        definition: Option<Box<Definition<'a>>>,
+        lifecycle: Option<Lifecycle<'a>>,
+        profile: Option<Profile<'a>>,
     }
 }

@@ -1,9 +1,10 @@
 //! A merged attempt to a row, as JSON text and as values to filter by: the twin of `workers/task_events/render.py`.
 
-use crate::json::{float, quote};
+use crate::json::{float, last_part, quote, Text};
 use crate::merge::Attempt;
-use crate::read::last_part;
-use crate::record::{LogInfo, Text};
+use crate::record::{Definition, LogInfo, State};
+use crate::table::Value;
+use std::borrow::Cow;
 
 const STATES: [&str; 14] = [
     "NIL", "PENDING_ARGS_AVAIL", "PENDING_NODE_ASSIGNMENT", "PENDING_OBJ_STORE_MEM_AVAIL", "PENDING_ARGS_FETCH",
@@ -18,52 +19,31 @@ pub const COLUMNS: [&str; 15] = [
     "worker_id", "worker_pid", "error_type", "language", "placement_group_id", "is_debugger_paused",
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Value<'r> {
-    None,
-    Bool(bool),
-    Int(i64),
-    Text(&'r str),
-}
-
-/// Writes one row behind `base` and `whole`, and hands its values to `take`, with when it was created (ms).
-pub fn render<'a, 'e>(
-    id: &str,
-    attempt: &'a Attempt<'a>,
-    runtime_env: impl FnOnce(&'a str, bool) -> &'e str,
-    base: &mut String,
-    whole: &mut String,
-    take: impl FnOnce(&[Value; 15], Option<i64>),
-) {
-    let (a, Some(d)) = (attempt, &attempt.definition) else { return };
-    let renamed;
-    let mut name: &str = &d.name.0;
-    if !a.repr_name.is_empty() && d.kind.0 == "ACTOR_TASK" && d.name == d.function {
-        renamed = format!("{}.{}", a.repr_name.0, last_part(name));
-        name = &renamed;
-    }
-    let mut states: Vec<(i32, &str, Option<i64>)> = a.states.iter().map(|(state, ms)| (rank(&state.0), &*state.0, *ms)).collect();
-    states.sort_by_key(|state| state.0);
-    let state = states.last().map_or("NIL", |state| state.1);
+/// Writes one row to the ends of `base` and `whole`. Gives its values.
+pub fn render<'r>(id: &'r str, a: &'r Attempt, d: &'r Definition, env: &str, base: &mut String, whole: &mut String) -> [Value<'r>; 15] {
+    let is_unnamed = !a.repr_name.is_empty() && &*d.kind == "ACTOR_TASK" && d.name == d.function;
+    let name = if is_unnamed { Cow::Owned(format!("{}.{}", &*a.repr_name, last_part(&d.name))) } else { Cow::Borrowed(&*d.name) };
+    let mut states: Vec<&State> = a.states.iter().collect();
+    states.sort_by_cached_key(|state| rank(&state.name));
+    let state = states.last().map_or("NIL", |state| &*state.name);
     let actor_id = if d.kind.0 == "ACTOR_CREATION_TASK" { id.get(ACTOR_ID_AT..) } else { some_id(&d.actor_id) };
     let (node_id, worker_id, group) = (some_id(&a.node_id), some_id(&a.worker_id), some_id(&d.placement_group_id));
     let error = a.error.as_ref().filter(|_| state == "FAILED");
-    let (created, started) = (a.state("PENDING_ARGS_AVAIL").flatten(), a.state("RUNNING").flatten());
     let ended = a.state("FAILED").unwrap_or_else(|| a.state("FINISHED").flatten());
-    let driver = d.kind.0 == DRIVER;
+    let driver = &*d.kind == DRIVER;
 
     let (o, begin) = (whole, base.len());
     base.push_str("{\"task_id\":\"");
     base.push_str(id);
     base.push_str("\",\"attempt_number\":");
     int(base, a.number);
-    key_text(base, "name", name);
+    key_text(base, "name", &name);
     key_text(base, "state", state);
-    key_text(base, "job_id", &d.job_id.0);
+    key_text(base, "job_id", &d.job_id);
     key_id(base, "actor_id", actor_id);
-    key_text(base, "type", &d.kind.0);
-    key_text(base, "func_or_class_name", &d.function.0);
-    key_text(base, "parent_task_id", &d.parent_task_id.0);
+    key_text(base, "type", &d.kind);
+    key_text(base, "func_or_class_name", &d.function);
+    key_text(base, "parent_task_id", &d.parent_task_id);
     key_id(base, "node_id", node_id);
     key_id(base, "worker_id", worker_id);
     key(base, "worker_pid");
@@ -72,45 +52,40 @@ pub fn render<'a, 'e>(
     o.push_str(&base[begin..]);
     base.push('}');
 
-    key_text(o, "language", &d.language.0);
-    key_json(o, "required_resources", &d.resources.0);
-    key_json(o, "runtime_env_info", runtime_env(&d.runtime_env.0, driver));
+    key_text(o, "language", &d.language);
+    key_json(o, "required_resources", &d.resources);
+    key_json(o, "runtime_env_info", env);
     key_id(o, "placement_group_id", group);
     key_json(o, "events", "[");
-    for (at, (_, state, ms)) in states.iter().enumerate() {
+    for (at, state) in states.iter().enumerate() {
         o.push_str(if at > 0 { ",{\"state\":" } else { "{\"state\":" });
-        quote(o, state);
-        key_ms(o, "created_ms", *ms);
+        quote(o, &state.name);
+        key_ms(o, "created_ms", state.ms);
         o.push('}');
     }
     o.push(']');
     key(o, "profiling_data");
     profile(o, a);
-    key_ms(o, "creation_time_ms", created);
-    key_ms(o, "start_time_ms", started);
+    key_ms(o, "creation_time_ms", a.created_ms());
+    key_ms(o, "start_time_ms", a.state("RUNNING").flatten());
     key_ms(o, "end_time_ms", ended);
     key(o, "task_log_info");
     logs(o, a.logs.as_ref());
-    key_optional(o, "error_message", error.map(|error| without_ansi(&error.message.0)).as_deref());
+    key_optional(o, "error_message", error.map(|error| without_ansi(&error.message)).as_deref());
     key_json(o, "is_debugger_paused", a.debugger_paused.map_or("null", |paused| if paused { "true" } else { "false" }));
     key_optional(o, "call_site", d.call_site.as_ref().map(|site| &*site.0));
-    key_json(o, "label_selector", &d.label_selector.0);
-    let fallback = if d.fallback_strategy.is_empty() { if driver { "null" } else { "{\"options\":[]}" } } else { &d.fallback_strategy.0 };
+    key_json(o, "label_selector", &d.label_selector);
+    let fallback = if d.fallback_strategy.is_empty() { if driver { "null" } else { "{\"options\":[]}" } } else { &d.fallback_strategy };
     key_json(o, "fallback_strategy", fallback);
     o.push('}');
 
-    let values = [
-        Value::Int(a.number), Value::Text(name), Value::Text(state), Value::Text(&d.job_id.0), optional(actor_id),
-        Value::Text(&d.kind.0), Value::Text(&d.function.0), Value::Text(&d.parent_task_id.0), optional(node_id), optional(worker_id),
+    let id_value = |id: Option<&'r str>| id.map_or(Value::None, Value::from);
+    [
+        Value::Int(a.number), Value::Text(name), Value::from(state), Value::from(&*d.job_id), id_value(actor_id), Value::from(&*d.kind), Value::from(&*d.function),
+        Value::from(&*d.parent_task_id), id_value(node_id), id_value(worker_id),
         if a.worker_pid == 0 { Value::None } else { Value::Int(a.worker_pid) },
-        optional(error.map(|error| &*error.kind.0)), Value::Text(&d.language.0), optional(group),
-        a.debugger_paused.map_or(Value::None, Value::Bool),
-    ];
-    take(&values, created);
-}
-
-fn optional(text: Option<&str>) -> Value<'_> {
-    text.map_or(Value::None, Value::Text)
+        id_value(error.map(|error| &*error.kind)), Value::from(&*d.language), id_value(group), a.debugger_paused.map_or(Value::None, Value::Bool),
+    ]
 }
 
 fn rank(state: &str) -> i32 {
@@ -118,7 +93,7 @@ fn rank(state: &str) -> i32 {
 }
 
 fn some_id<'t>(id: &'t Text) -> Option<&'t str> {
-    id.0.bytes().any(|byte| byte != b'f').then_some(&*id.0)
+    id.bytes().any(|byte| byte != b'f').then_some(&*id.0)
 }
 
 fn without_ansi(text: &str) -> String {
@@ -177,17 +152,17 @@ fn int(o: &mut String, value: i64) {
 fn profile(o: &mut String, a: &Attempt) {
     let Some(profile) = &a.profile else { return o.push_str("{}") };
     o.push_str("{\"component_type\":");
-    quote(o, &profile.component_type.0);
-    key_text(o, "component_id", &profile.component_id.0);
-    key_text(o, "node_ip_address", &profile.node_ip.0);
+    quote(o, &profile.component_type);
+    key_text(o, "component_id", &profile.component_id);
+    key_text(o, "node_ip_address", &profile.node_ip);
     key_json(o, "events", "[");
     for (at, span) in a.spans.iter().enumerate() {
         o.push_str(if at > 0 { ",{\"start_time\":" } else { "{\"start_time\":" });
         float(o, span.start as f64 / 1e6);
         key(o, "end_time");
         float(o, span.end as f64 / 1e6);
-        key_json(o, "extra_data", &span.extra.0);
-        key_text(o, "event_name", &span.name.0);
+        key_json(o, "extra_data", &span.extra);
+        key_text(o, "event_name", &span.name);
         o.push('}');
     }
     o.push_str("]}");
@@ -198,7 +173,7 @@ fn logs(o: &mut String, logs: Option<&LogInfo>) {
     let begin = o.len();
     for (name, file) in [("stdout_file", &logs.stdout_file), ("stderr_file", &logs.stderr_file)] {
         if let Some(file) = file {
-            key_text(o, name, &file.0);
+            key_text(o, name, file);
         }
     }
     let offsets = [logs.stdout_start, logs.stdout_end, logs.stderr_start, logs.stderr_end];

@@ -1,6 +1,7 @@
 //! What no single event says: the twin of `workers/task_events/rules.py`.
 
-use crate::record::{ErrorInfo, LogInfo, Text};
+use crate::json::Text;
+use crate::record::{ErrorInfo, LogInfo};
 use std::collections::HashMap;
 
 const JOB_END_GRACE_MS: i64 = 14_000;
@@ -13,7 +14,7 @@ pub struct Ends {
 }
 
 pub fn end_from_outside(worker: &str, job: &str, ends: &Ends) -> Option<(i64, ErrorInfo<'static>)> {
-    let failed = |message: String| ErrorInfo { kind: Text::from("WORKER_DIED"), message: Text::from(message) };
+    let failed = |message: String| ErrorInfo { kind: "WORKER_DIED".into(), message: message.into() };
     let death = if worker.is_empty() { None } else { ends.deaths.get(worker) };
     let job_end_ms = ends.job_ends.get(job).map(|ns| ns.div_euclid(1_000_000));
     match (death, job_end_ms) {

@@ -14,6 +14,7 @@ pub struct Splitter {
     ranges: Vec<(u32, Vec<u8>)>,
     pub events: u64,
     pub size: usize,
+    encoded: Vec<u8>,
 }
 
 impl Splitter {
@@ -36,14 +37,15 @@ impl Splitter {
                 odd.extend(line);
                 continue;
             };
-            let encoded = rmp_serde::to_vec(&record)?;
+            self.encoded.clear();
+            rmp_serde::encode::write(&mut self.encoded, &record)?;
             let (count, out) = &mut self.ranges[range_of(&task_id, self.plain, self.ones)?];
             write_array_len(out, 2)?;
             write_str(out, &task_id)?;
-            write_bin(out, &encoded)?;
+            write_bin(out, &self.encoded)?;
             *count += 1;
             self.events += 1;
-            self.size += encoded.len();
+            self.size += self.encoded.len();
         }
         Ok(odd)
     }

@@ -156,20 +156,28 @@ def pack_doc(text: bytes) -> bytes:
     return _pack([compress(text[at : at + _DOC_PIECE]) for at in range(0, len(text) or 1, _DOC_PIECE)])
 
 
-def code_column(values: Sequence[Scalar], first: Iterable[Scalar] = ()) -> tuple[ColumnData, NDArray[np.unsignedinteger[Any]]]:
-    """Dictionary-codes one column, in row order. Its values are of one type, or None. `first`: those that get the first codes."""
-    index = {value: code for code, value in enumerate(dict.fromkeys(chain(first, values)))}
-    width = 1 if len(index) <= 1 << 8 else 2 if len(index) <= 1 << 16 else 4
-    codes = np.fromiter(map(index.__getitem__, values), _WIDTHS[width], len(values))
-    return ColumnData(list(index), width, codes.tobytes()), codes
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedColumn:
-    """A column as readers use it."""
+    """A column as its writers and readers use it: row i's value is `values[codes[i]]`."""
 
     values: list[Scalar]
     codes: NDArray[np.unsignedinteger[Any]]
+
+    @classmethod
+    def of(cls, values: Sequence[Scalar]) -> LoadedColumn:
+        """Dictionary-codes one column, in row order. Its values are of one type, or None."""
+        index = {value: code for code, value in enumerate(dict.fromkeys(values))}
+        return cls(list(index), np.fromiter(map(index.__getitem__, values), np.uint32, len(values)))
+
+    def beginning_with(self, first: Sequence[Scalar]) -> LoadedColumn:
+        """The same, where these values have the first codes."""
+        index = {value: code for code, value in enumerate(dict.fromkeys(chain(first, self.values)))}
+        codes = np.array([index[value] for value in self.values], np.uint32)
+        return LoadedColumn(list(index), codes[self.codes] if self.values else self.codes)
+
+    def pack(self) -> bytes:
+        width = 1 if len(self.values) <= 1 << 8 else 2 if len(self.values) <= 1 << 16 else 4
+        return compress(_pack(ColumnData(self.values, width, self.codes.astype(_WIDTHS[width]).tobytes())))
 
     @classmethod
     def unpack(cls, data: bytes) -> LoadedColumn:

@@ -42,29 +42,31 @@ class TablePart:
             self._full.setdefault(cluster, []).append(_pack(rows))
             rows.clear()
 
+    def add_block(self, cluster: fmt.Scalar, base: bytes, whole: bytes) -> None:
+        """The next BLOCK_ROWS rows of a cluster, with BETWEEN_ROWS between them."""
+        self._left.setdefault(cluster, [])
+        self._full.setdefault(cluster, []).append((BLOCK_ROWS, fmt.compress(base), fmt.compress(whole)))
+
     def finish(
         self,
-        columns: Mapping[str, Sequence[fmt.Scalar]],
+        columns: Mapping[str, fmt.LoadedColumn],
         ids: Sequence[str],
         *,
         cluster_by: str | None = None,
         redactions: Mapping[str, str] | None = None,
         keyed: bool = True,
     ) -> tuple[PartIndex, dict[str, bytes]]:
-        """The part's index and its fields. `columns` are the values of its filter columns, each in id order as are the ids."""
+        """The part's index and its fields. `columns` are its filter columns, each in id order as are the ids."""
         table, number = self._table, self._number
         clusters, starts, fields = self._laid_out()
-        tallied: dict[str, fmt.LoadedColumn] = {}
-        for name, values in columns.items():
-            data, codes = fmt.code_column(values, clusters if name == cluster_by else ())
-            fields[fmt.column_field(table, number, name)] = fmt.compress(fmt.pack(data))
-            if keyed and name in fmt.TALLIED:
-                tallied[name] = fmt.LoadedColumn(data.values, codes)
+        for name, column in columns.items():
+            written = column.beginning_with(clusters) if name == cluster_by else column
+            fields[fmt.column_field(table, number, name)] = written.pack()
         if keyed:
             fields[fmt.keys_field(table, number)] = fmt.compress(fmt.prefixes_of(ids))
         if redactions:
             fields[fmt.redactions_field(table, number)] = fmt.compress(fmt.pack(sorted(redactions.items())))
-        tally = fmt.joint_counts([tallied[name] for name in fmt.TALLIED]) if tallied else []
+        tally = fmt.joint_counts([columns[name] for name in fmt.TALLIED]) if keyed else []
         first, last = (ids[0], ids[-1]) if ids else ("", "")
         return PartIndex(len(ids), first, last, starts, clusters if cluster_by else [], tally), fields
 
@@ -79,17 +81,12 @@ class TablePart:
             blocks += full
             blocks += _packed(self._left[cluster])
         blocks += _packed([row for cluster in small for row in self._left[cluster]])
-        return [*self._full, *small], *assembled(self._table, self._number, blocks)
-
-
-def assembled(table: str, part: int, blocks: Sequence[_Block]) -> tuple[list[int], dict[str, bytes]]:
-    """Where each block starts, and the fields of all; a block is (rows, base, whole), both compressed."""
-    starts, fields = [0], {}
-    for number, (rows, base, whole) in enumerate(blocks):
-        starts.append(starts[-1] + rows)
-        fields[fmt.block_field(table, part, number, detail=False)] = base
-        fields[fmt.block_field(table, part, number, detail=True)] = whole
-    return starts, fields
+        starts, fields = [0], {}
+        for number, (rows, base, whole) in enumerate(blocks):
+            starts.append(starts[-1] + rows)
+            fields[fmt.block_field(self._table, self._number, number, detail=False)] = base
+            fields[fmt.block_field(self._table, self._number, number, detail=True)] = whole
+        return [*self._full, *small], starts, fields
 
 
 def _packed(rows: Sequence[tuple[str, str]]) -> list[_Block]:
@@ -103,7 +100,7 @@ def _pack(rows: Sequence[tuple[str, str]]) -> _Block:
 
 def small_table(resource: Resource, rows: list[dict[str, Any]]) -> tuple[TableIndex, dict[str, bytes]]:
     """A whole table in one part, from rows in the order of the live answer."""
-    columns = {name: [_scalar(row.get(name)) for row in rows] for name in resource.filterable}
+    columns = {name: fmt.LoadedColumn.of([_scalar(row.get(name)) for row in rows]) for name in resource.filterable}
     base = [_encode({name: row.get(name) for name in resource.base}).decode() for row in rows]
     full = [_encode(row if resource.as_stored else {name: row.get(name) for name in resource.all}).decode() for row in rows]
     ids = [str(row.get(resource.order_by) or "") for row in rows]

@@ -99,13 +99,12 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key, item in items for place in ((value, key), *_places(item))]
 
 
-@settings(max_examples=100, deadline=None)
-@given(data=st.data())
-def test_any_value_in_any_place(native: Engine, data: st.DataObject) -> None:
+def _events() -> list[Any]:
+    """Of every kind, and with every field."""
     logs = {"stdoutFile": "a", "stdoutStart": "3", "stderrEnd": 7}
     error = {"errorType": "WORKER_DIED", "errorMessage": "\x1b[31mé\x1b"}
     function = {"pythonFunctionDescriptor": {"functionName": "m.f", "className": "a.B"}}
-    events = [
+    return [
         json.loads(line)
         for line in (
             defined(requiredResources={"CPU": 1, "x": 0.000001}, labelSelector={"é": '"'}, actorTaskName="n", callSite="c\n", placementGroupId=b64("ff" * 18)),
@@ -115,12 +114,26 @@ def test_any_value_in_any_place(native: Engine, data: st.DataObject) -> None:
             profiled(("a", 10, 2_000_000), ("b", 1_795_460_400_123_456_789, 1_795_460_400_223_456_780), extra='{"a": [1.5, "x"]}'),
         )
     ]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_any_value_in_any_place(native: Engine, data: st.DataObject) -> None:
+    events = _events()
     for _ in range(data.draw(st.integers(0, 4))):
         container, key = data.draw(st.sampled_from(_places(events)))
         if container is not events and key in (container if isinstance(container, dict) else range(len(container))):
             container[key] = data.draw(_values)
     lines = [json.dumps(event, ensure_ascii=data.draw(st.booleans())).encode(errors="surrogatepass") for event in events]
     _same(native, [b"\n".join(lines)])
+
+
+def test_any_field_left_out(native: Engine) -> None:
+    for number in range(len(_places(_events()))):
+        events = _events()
+        container, key = _places(events)[number]
+        del container[key]
+        _same(native, [b"\n".join([json.dumps(event).encode() for event in events])])
 
 
 @given(ns=st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=30))

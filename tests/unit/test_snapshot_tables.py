@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared.ray.columns import ACTORS, RESOURCES, TASKS, Resource
 from shared.snapshots.filters import BadFilter, make_filter
+from shared.snapshots.format import LoadedColumn
 from shared.snapshots.table import Page
 from shared.snapshots.writer import BLOCK_ROWS, TablePart
 from tests.memory_snapshot import MemorySnapshot
@@ -31,7 +32,7 @@ def _snapshot(parts: list[list[Row]], redactions: dict[str, str] | None = None) 
     fields: dict[str, bytes] = {}
     indexes = []
     for number, rows in enumerate(parts):
-        columns = {name: [row[name] for row in rows] for name in COLUMNS}
+        columns = {name: LoadedColumn.of([row[name] for row in rows]) for name in COLUMNS}
         base = [json.dumps({name: row[name] for name in TASKS.base}, separators=(",", ":"), ensure_ascii=False) for row in rows]
         rest = [
             "," + json.dumps({"language": row["language"], "error_message": row["name"] * 3}, separators=(",", ":"))[1:] for row in rows

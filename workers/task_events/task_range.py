@@ -11,7 +11,7 @@ import msgspec
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageTask
-from shared.snapshots.format import PartIndex, Scalar
+from shared.snapshots.format import LoadedColumn, PartIndex, Scalar
 from shared.snapshots.writer import TablePart
 from workers.entities.ends import TaskEnds
 from workers.task_events.merge import Attempt, merge
@@ -53,7 +53,8 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
             task = LineageTask(attempt.task_id, name or function, function, kind, state, parent, actor, row.created_ms)  # type: ignore[arg-type]
             counts[job][function if by_function else task.name, task.type, task.state] += 1  # type: ignore[index]
             lineage[job].append(task)  # type: ignore[index]
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else ((),) * len(COLUMNS), strict=True))
+    values = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
+    columns = {name: LoadedColumn.of(of_rows) for name, of_rows in zip(COLUMNS, values, strict=True)}
     index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)
     return TaskRange(index, fields, dict(counts), {job: _pack(tasks) for job, tasks in lineage.items()})
 
