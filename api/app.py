@@ -34,6 +34,7 @@ from api.host_names import HostNames, is_loopback
 from api.jobs import routes as all_jobs
 from api.jobs.table import JobTable
 from api.live.service import LiveSessions
+from api.overview import routes as overview
 from api.pages import Frontend
 from api.pages import router as pages
 from api.request_log import RequestLog
@@ -56,7 +57,17 @@ from shared.store.logins import Logins
 log = structlog.get_logger()
 
 _DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
-_ROUTERS = (health.router, figures.router, sessions.router, all_jobs.router, export.router, login.router, provider_login.router, pages)
+_ROUTERS = (
+    health.router,
+    figures.router,
+    sessions.router,
+    all_jobs.router,
+    overview.router,
+    export.router,
+    login.router,
+    provider_login.router,
+    pages,
+)
 # Requests are counted and logged by us; FastAPI would ask anew for each of them whether OpenTelemetry is set up.
 _TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 # Calls of storage and queue that block; the rest is asynchronous.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+import msgspec
 from fastapi import Path, Query
 
 from shared.sessions import KINDS
@@ -30,6 +31,22 @@ PROBLEM: Responses = {
 def answer(description: str, content_type: str = "application/json") -> dict[str, Any]:
     """One more answer of a route; `content_type` "": it has no body."""
     return {"description": description, **({"content": {content_type: {"schema": {}}}} if content_type else {})}
+
+
+def schema_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON schema of a body, whole: an OpenAPI document has its definitions in another place."""
+    schema = msgspec.json.schema(struct)
+    return cast("dict[str, Any]", _inlined(schema, schema.pop("$defs")))
+
+
+def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_inlined(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(item, definitions) for key, item in value.items()}
 
 
 # Said, not checked here: what reads a parameter checks it, and says what is wrong in its own words.

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import zstandard
 
+from shared.ray.error_text import last_raised
 from shared.sessions import Session
 from shared.snapshots.format import compress, decompress
 
@@ -19,8 +20,6 @@ _ENTRYPOINT, _MESSAGE_START, _MESSAGE_END, _ERROR = 500, 200, 500, 300
 _METADATA_ITEMS, _METADATA_TEXT = 20, 200
 _CUT = "\n...\n"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# The last line of a traceback, as Python writes it.
-_RAISED = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Failure|Warning)\b.*$", re.MULTILINE)
 
 
 class Job(msgspec.Struct, array_like=True):
@@ -61,8 +60,7 @@ class Job(msgspec.Struct, array_like=True):
         """What a failed job's message comes down to, in one line."""
         if self.status != FAILED:
             return ""
-        raised = _RAISED.findall(self.message.replace(_CUT, "\n"))
-        return (raised[-1] if raised else self.message.rpartition("\n")[2])[:_ERROR]
+        return (last_raised(self.message.replace(_CUT, "\n")) or self.message.rpartition("\n")[2])[:_ERROR]
 
 
 class SessionJobs(msgspec.Struct, array_like=True):

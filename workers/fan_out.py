@@ -23,8 +23,9 @@ from workers.bad_data import Skipped
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles, read_stored
-from workers.load import LINEAGE_TASKS, finish, merge_all_entities, merge_one_range
+from workers.load import LINEAGE_TASKS, digest_range, finish, merge_all_entities, merge_one_range
 from workers.load_run import Listing, LoadRun
+from workers.overview.task_digest import TaskDigest
 from workers.parse_files import parse
 from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields
 from workers.task_events.log_starts import with_log_starts
@@ -83,6 +84,7 @@ class _Merged(msgspec.Struct, array_like=True):
 
     index: PartIndex
     counts: dict[str, list[tuple[CountKey, int]]]
+    digest: TaskDigest
 
 
 def unpacked_size(file: ObjectInfo) -> int:
@@ -145,7 +147,8 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     merged = merge_one_range(run, number, list(_records(run, parts, number)), _kept(run, "ends", TaskEnds))
     run.put(merged.fields)
-    left = _Merged(merged.index, {job: list(counts.items()) for job, counts in merged.counts.items()})
+    counts = {job: list(of_job.items()) for job, of_job in merged.counts.items()}
+    left = _Merged(merged.index, counts, digest_range(run, number, merged))
     lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
     run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
     run.forget(_record_names(run, parts, number))
@@ -185,7 +188,8 @@ def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int
         report = _kept(run, f"s:{name}", _Parsed)
         skipped.add(Skipped(report.skipped, report.samples))
     merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
-    finish(run, _kept(run, "entities", Entities), [left.index for left in merged], _counts(merged), skipped)
+    entities = _kept(run, "entities", Entities)
+    finish(run, entities, [left.index for left in merged], _counts(merged), [left.digest for left in merged], skipped)
 
 
 def _counts(merged: list[_Merged]) -> dict[str, Counter[CountKey]]:

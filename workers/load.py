@@ -11,7 +11,7 @@ from types import MappingProxyType
 import structlog
 
 from shared.ray.function_summary import CountKey
-from shared.snapshots.format import PartIndex
+from shared.snapshots.format import PartIndex, Tally
 from shared.storage.port import Storage
 from workers.bad_data import PASSING, Skipped
 from workers.engine import engine_for
@@ -20,6 +20,8 @@ from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles, Stored, read_stored
 from workers.job_index.loaded import tell_jobs
 from workers.load_run import LoadRun
+from workers.overview.documents import overview_fields
+from workers.overview.task_digest import TaskDigest, digest
 from workers.parse_files import parse
 from workers.session_warnings import session_warnings
 from workers.snapshot_end import decode_lineage, entity_fields, lineage_actors, lineage_fields, meta_field, summary_fields, task_table
@@ -60,6 +62,18 @@ def merge_one_range(run: LoadRun, number: int, chunks: Iterable[bytes], ends: Ta
         return engine.merge_range(number, [], ends)
 
 
+def digest_range(run: LoadRun, number: int, tasks: TaskRange) -> TaskDigest:
+    """What the overview needs of one range. A defect of ours costs the range its place in it."""
+    try:
+        return digest(number, tasks.index, tasks.fields, tasks.blocks)
+    except PASSING:
+        raise
+    except Exception as exc:
+        log.exception("task range not in the overview", range=number)
+        run.loss(f"overview, range {number}", "internal_error", f"{type(exc).__name__}: {exc}")
+        return TaskDigest()
+
+
 def merge_all_entities(run: LoadRun, stored: Stored, events: list[dict[str, object]], skipped: Skipped) -> Entities:
     """Everything that is not a task, from its events, the stored snapshots and the log events."""
     known = skipped.total
@@ -77,7 +91,7 @@ def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Skipped
     fields = dict(tasks.fields)
     for job, of_job in tasks.lineage.items():
         fields |= lineage_fields(job, decode_lineage(of_job), actors)
-    finish(run, entities, [tasks.index], tasks.counts, skipped, fields)
+    finish(run, entities, [tasks.index], tasks.counts, [digest_range(run, 0, tasks)], skipped, fields)
 
 
 def finish(
@@ -85,24 +99,38 @@ def finish(
     entities: Entities,
     parts: list[PartIndex],
     counts: dict[str, Counter[CountKey]],
+    digests: Iterable[TaskDigest],
     skipped: Skipped,
     fields: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Small tables, documents, summaries, `meta`, and the loaded marker. `fields`: task rows and lineage that are not written yet.
+    """Small tables, documents, summaries, overviews, `meta`, loaded marker. `fields`: rows and lineage of tasks, if not yet written.
 
     One `put` for all of them: a small session is written in one round trip.
     """
     tables, of_entities = entity_fields(entities)
     tables["tasks"] = task_table(parts)
+    overviews = _overviews(run, entities, digests, tables["tasks"].tally)
     losses, loss_count = run.losses()
     version = entities.ray_version
     rows = {name: table.rows for name, table in tables.items()}
     warned = session_warnings(version, files=entities.files, event_files=run.event_files, rows=rows)
     run.warn(warned)
     meta = meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped.counts), ray_version=version, warnings=warned)
-    run.put({**fields, **of_entities, **summary_fields(counts), **meta})
+    run.put({**fields, **of_entities, **summary_fields(counts), **overviews, **meta})
     run.report(skipped=skipped.to_json())
     run.publish()
     if run.job_index is not None:
         tell_jobs(run.job_index, run.session, entities, tables["tasks"].tally, complete=not loss_count)
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped.counts))
+
+
+def _overviews(run: LoadRun, entities: Entities, digests: Iterable[TaskDigest], tally: Tally) -> dict[str, bytes]:
+    """Their fields. A defect of ours costs the overviews, and nothing else."""
+    try:
+        return overview_fields(digests, entities, tally)
+    except PASSING:
+        raise
+    except Exception as exc:
+        log.exception("overview lost")
+        run.loss("overview", "internal_error", f"{type(exc).__name__}: {exc}")
+        return {}

@@ -47,6 +47,7 @@ RULES: Mapping[str, Rule] = {
     f"GET {_SESSION}/": "see",
     f"GET {_SESSION}/events": "see",
     f"GET {_SESSION}/export": "see",
+    f"GET {_SESSION}/overview": "see",
     f"POST {_SESSION}/load": "load",
     f"DELETE {_SESSION}": "evict",
     # The dashboard of a session. Its answers may need a load, or come from a live head: then those rights are asked for, too.

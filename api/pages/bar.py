@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from html import escape
 
-from api.pages.session_facts import SessionFacts
+from api.pages.session_facts import SessionFacts, counted
 
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
 _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
@@ -46,10 +46,11 @@ def _bar(facts: SessionFacts, root: str) -> str:
         f"<span>{escape(_whose(facts))}</span>",
         f"<span>{escape(facts.ref.session)}</span>",
         f"<span>{escape(_when(facts))}</span>",
-        f"<span>{escape(_how(facts))}</span>",
+        f"<span>{escape(facts.how_ended)}</span>",
         f"<span>{escape(_running(facts))}</span>" if facts.running else "",
         _completeness(facts),
         '<button type="button" id="ray-history-reload">Load again</button>',
+        '<a href="../overview">Overview</a>',
         '<span id="ray-history-note" role="note" hidden></span>',
     ]
     return f'<section id="ray-history-bar" aria-label="Recorded session">{"".join(parts)}</section>'
@@ -69,18 +70,8 @@ def _when(facts: SessionFacts) -> str:
     return f"{start:%Y-%m-%d %H:%M:%S} to {until} UTC ({lasted})"
 
 
-def _how(facts: SessionFacts) -> str:
-    if facts.end is not None and facts.end.in_order:
-        return "shut down in order"
-    alive = facts.end.nodes_alive if facts.end else 0
-    nodes = f" with {_count(alive, 'node')} alive" if alive else ""
-    if facts.continued:
-        return f"head lost{nodes}; the cluster went on in a later session"
-    return f"cluster deleted or head lost{nodes}"
-
-
 def _running(facts: SessionFacts) -> str:
-    return "still running then: " + ", ".join(_count(count, what) for what, count in facts.running.items())
+    return "still running then: " + ", ".join(counted(count, what) for what, count in facts.running.items())
 
 
 def _completeness(facts: SessionFacts) -> str:
@@ -90,7 +81,7 @@ def _completeness(facts: SessionFacts) -> str:
     more = facts.loss_count - min(len(facts.losses), _SHOWN_LOSSES)
     rest = f"<li>and {more:,} more</li>" if more > 0 else ""
     return (
-        f'<details class="partial"><summary>partial: {_count(facts.loss_count, "file")} missing</summary><ul>{shown}{rest}</ul></details>'
+        f'<details class="partial"><summary>partial: {counted(facts.loss_count, "file")} missing</summary><ul>{shown}{rest}</ul></details>'
     )
 
 
@@ -101,7 +92,3 @@ def _short(facts: SessionFacts) -> str:
 
 def _moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -41,6 +41,22 @@ class SessionFacts:
     loss_count: int = 0
     running: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def how_ended(self) -> str:
+        """As far as anybody was left to say it."""
+        if self.end is not None and self.end.in_order:
+            return "shut down in order"
+        alive = self.end.nodes_alive if self.end else 0
+        nodes = f" with {counted(alive, 'node')} alive" if alive else ""
+        if self.continued:
+            return f"head lost{nodes}; the cluster went on in a later session"
+        return f"cluster deleted or head lost{nodes}"
+
+
+def counted(count: int, what: str) -> str:
+    """Such as `2 nodes`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
 
 async def session_facts(state: Any, ref: SessionRef) -> SessionFacts | None:
     """Of the published generation; None while it is loaded. `state` is the app's. Raises HistoryError."""
@@ -48,8 +64,12 @@ async def session_facts(state: Any, ref: SessionRef) -> SessionFacts | None:
     entered = await sessions.enter(ref)
     if entered.session is None or not entered.generation:
         return None
-    session = entered.session
-    snapshot = SnapshotReader(state.redis, state.keyspace.session(session.key), entered.generation, state.cache)
+    snapshot = SnapshotReader(state.redis, state.keyspace.session(entered.session.key), entered.generation, state.cache)
+    return await facts_of(snapshot, entered.session, sessions)
+
+
+async def facts_of(snapshot: SnapshotReader, session: Session, sessions: Sessions) -> SessionFacts:
+    """The same of a snapshot that the caller has open."""
     meta = await snapshot.meta()
     end = await snapshot.doc("session/end")
     return SessionFacts(

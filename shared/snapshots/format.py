@@ -28,7 +28,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-FORMAT = 4
+FORMAT = 5
 # No row has a raw newline in it, so rows are found by it; and a whole block is a piece of a JSON list as it is.
 BETWEEN_ROWS = b",\n"
 META = "meta"

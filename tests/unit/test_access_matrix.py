@@ -19,6 +19,7 @@ from api.access import login, provider_login
 from api.access.rules import RULES, rule_of
 from api.export import routes as export
 from api.jobs import routes as jobs
+from api.overview import routes as overview
 from api.pages import router as pages
 from api.sessions import routes as sessions
 from shared.jobs import SessionJobs, job_of_row, pack
@@ -30,7 +31,17 @@ from tests.openid_provider import Provider
 
 MODES = ("none", "token", "proxy", "kubernetes", "oidc")
 CALLERS = ("nobody", "other", "right", "revoked")
-ROUTERS = (health.router, figures.router, sessions.router, jobs.router, export.router, login.router, provider_login.router, pages)
+ROUTERS = (
+    health.router,
+    figures.router,
+    sessions.router,
+    jobs.router,
+    overview.router,
+    export.router,
+    login.router,
+    provider_login.router,
+    pages,
+)
 PATH = f"/sessions/team-a/raycluster/seen/{SESSION}/dashboard"
 COOKIES = {"cluster_name": "seen", "cluster_namespace": "team-a", "session_name": SESSION}
 UNSEEN = ("unauthenticated", "forbidden", "session_not_found")
@@ -178,7 +189,7 @@ async def test_our_own_routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, m
                 cell = (mode, method, pattern, rule, caller)
                 answer = await _ask(server, method, _filled(pattern), _headers(mode, caller), cookies=True)
                 # A file is no file before its session is loaded, which here never happens.
-                waits = pattern.endswith("/export") and _code(answer) == "loading"
+                waits = pattern.endswith(("/export", "/overview")) and _code(answer) == "loading"
                 assert answer.status_code < 500 or waits, (cell, answer.text)
                 known = mode == "none" or caller in ("right", "other")
                 if rule == "public":

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
+from api.overview import routes as overview
 from api.pages import Frontend, router
 from api.pages.session_facts import SessionFacts
 from shared.errors import SessionNotFound, StoreUnavailable
@@ -65,6 +66,7 @@ def _app(dashboard_dir: str) -> FastAPI:
     """As `api.app` puts it together; the dashboard's routes answer 418."""
     app = FastAPI()
     app.state.sessions = _Sessions()
+    app.include_router(overview.router)
     app.include_router(router)
     settings = ApiSettings(dashboard_dir=dashboard_dir)
     frontend = Frontend(PlainTextResponse("the dashboard's own", 418), app.state, settings, facts=_facts)
@@ -124,7 +126,7 @@ class _Addresses(HTMLParser):
             self.inline.append(data)
 
 
-@pytest.mark.parametrize("address", ["/", "/select_cluster", SESSION + "/", SESSION + "/dashboard/"])
+@pytest.mark.parametrize("address", ["/", "/select_cluster", SESSION + "/", SESSION + "/overview", SESSION + "/dashboard/"])
 async def test_a_page_names_only_what_is_served_here(client: httpx.AsyncClient, address: str) -> None:
     page = await client.get(address)
     assert page.status_code == 200

@@ -65,7 +65,7 @@ function failuresOf(job) {
 function row(job) {
   const cluster = element("td", {}, element("a", { href: `${sessionOf(job)}/` }, job.name));
   cluster.append(element("small", {}, [job.namespace, kinds[job.kind] ?? job.kind, job.ray_version && `Ray ${job.ray_version}`].filter(Boolean).join(", ")));
-  cluster.append(element("small", {}, job.session));
+  cluster.append(element("small", {}, `${job.session} `, element("a", { href: `${sessionOf(job)}/overview`, ariaLabel: `Overview of ${job.session}` }, "overview")));
   return element(
     "tr",
     {},

@@ -9,15 +9,20 @@ const SLOWLY = 5000;
 
 const ref = reference();
 const address = location.pathname.replace(/\/+$/, "");
-const redirect = new URLSearchParams(location.search).get("redirect");
+const given = new URLSearchParams(location.search);
+const redirect = given.get("redirect");
+// A page of the session itself, such as `overview?job_id=01000000`.
+const next = /^overview(\?[\w=&%.-]*)?$/.test(given.get("next") ?? "") ? given.get("next") : null;
 // Entering sets cookies and goes on; the page of the dashboard that an address names is behind its `#`.
 const target = redirect
   ? `../../../../../enter_cluster/${address.split("/").slice(-4).join("/")}?redirect=${encodeURIComponent(redirect)}`
-  : `dashboard/${location.hash}`;
+  : (next ?? `dashboard/${location.hash}`);
+const place = next ? "overview" : "dashboard";
 const opened = Date.now();
 
 byId("name").textContent = ref.name;
 byId("open").href = target;
+byId("open").textContent = `Open the ${place}`;
 document.title = `${ref.name} ${ref.session} - Ray History Server`;
 
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
@@ -44,7 +49,7 @@ function draw(record) {
   trouble(record.state === "failed" ? (record.error ?? { message: "The load failed." }) : null);
   byId("open").hidden = record.state !== "loaded" && record.state !== "live";
   if (record.state === "loaded" && record.complete === false) tell("Loaded, but partial");
-  else if (record.state === "loaded") tell(record.empty ? "Loaded, but empty" : "Loaded: opening the dashboard");
+  else if (record.state === "loaded") tell(record.empty ? "Loaded, but empty" : `Loaded: opening the ${place}`);
   else if (record.state === "live") tell("Live: opening the dashboard");
   else if (record.state === "failed") tell("The session could not be loaded");
   else tell(record.state === "loading" ? "Loading" : "Waiting for a worker");
