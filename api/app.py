@@ -21,6 +21,7 @@ from api.access.modes import open_authenticator
 from api.access.rules import RouteRules
 from api.access.stream_limit import StreamLimit
 from api.browser_guard import BrowserGuard
+from api.compare import routes as compare
 from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard
 from api.dashboard.logs import routes as logs
@@ -63,6 +64,7 @@ _ROUTERS = (
     sessions.router,
     all_jobs.router,
     overview.router,
+    compare.router,
     export.router,
     login.router,
     provider_login.router,

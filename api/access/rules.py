@@ -38,6 +38,7 @@ RULES: Mapping[str, Rule] = {
     "GET /select_cluster": "caller",
     "GET /clusters": "caller",
     "GET /sessions": "caller",
+    "GET /compare": "caller",
     "GET /jobs": "caller",
     "GET /jobs/{submission_id}": "caller",
     "GET /entered_cluster": "see",

@@ -14,7 +14,7 @@ from api.dashboard.scope import passed_on_by_ray
 from shared.errors import HistoryError, InvalidReference, SessionNotFound
 from shared.sessions import SessionRef
 
-_OWN_PATHS = ("/sessions", "/clusters", "/enter_cluster", "/entered_cluster", "/select_cluster", "/jobs", "/pages/", "/docs")
+_OWN_PATHS = ("/sessions", "/clusters", "/enter_cluster", "/entered_cluster", "/select_cluster", "/jobs", "/compare", "/pages/", "/docs")
 _SAFE = "/:?#[]@!$&'()*+,;=%-._~"
 _GO_ON = """<!doctype html>
 <html lang="en">

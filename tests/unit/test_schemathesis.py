@@ -18,6 +18,11 @@ CONFIG = """
 [[operations]]
 include-path = "/sessions/{namespace}/{kind}/{name}/{session}/export"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "409", "5xx"]
+
+# Browsers may ask without the two sessions, programs may not.
+[[operations]]
+include-path = "/compare"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404", "409", "5xx"]
 """
 
 

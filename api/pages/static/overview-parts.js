@@ -50,13 +50,13 @@ const FIRST = 10;
 /**
  * A table whose first column names its row. With `keys` (one list a row) its columns can be put in order, and are by column `sorted` at first.
  */
-export function table(names, rows, { keys = null, sorted = null } = {}) {
+export function table(names, rows, { keys = null, sorted = null, first = FIRST } = {}) {
   const body = element("tbody");
   const made = rows.map((row) => element("tr", {}, ...row.map((content, at) => (at ? element("td", {}, ...cell(content)) : element("th", { scope: "row" }, ...cell(content))))));
   const heads = names.map((name, column) => element("th", { scope: "col" }, keys ? element("button", { type: "button", onclick: () => order(column) }, name) : name));
   let descending = true;
   let by = sorted;
-  let shown = rows.length > FIRST + 2 ? FIRST : rows.length;
+  let shown = rows.length > first + 2 ? first : rows.length;
   function draw() {
     const places = made.map((_, at) => at);
     if (keys) places.sort((a, b) => (keys[a][by] < keys[b][by] ? -1 : keys[a][by] > keys[b][by] ? 1 : 0) * (descending ? -1 : 1));
@@ -78,7 +78,7 @@ export function table(names, rows, { keys = null, sorted = null } = {}) {
     shown = rows.length;
     all.remove();
     draw();
-    made[FIRST].querySelector("a")?.focus();
+    made[first].querySelector("a")?.focus();
   } }, `Show all ${number(rows.length)}`);
   return element("div", {}, whole, element("p", { className: "actions" }, all));
 }

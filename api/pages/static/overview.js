@@ -125,6 +125,7 @@ function drawActors(overview) {
 
 function draw(told) {
   byId("name").textContent = told.name;
+  byId("compare").href = `../../../../../compare?${new URLSearchParams({ b: told.ref, ...(jobId && { b_job: jobId }) })}`;
   document.title = `${told.name} ${told.session} - Ray History Server`;
   drawFacts(told);
   drawLosses(told);

@@ -1,0 +1,1 @@
+"""`/compare`: what is different between two sessions, or two jobs."""
