@@ -22,7 +22,7 @@ define install
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
 endef
 
-.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix docs site lock sbom clean collector-faults ray
+.PHONY: help topologies setup core-test demo test check hostile soak lint format type bench bench-quick browser-matrix screenshots docs site lock sbom clean collector-faults ray
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ bench-quick: $(VENV)/.ready-dev ## run the benchmarks on small data
 
 browser-matrix: $(VENV)/.ready-dev ## open every dashboard page of every session in every build (ARGS="--bucket DIR" for others' sessions)
 	@$(BIN)/python -m tests.browser.matrix --write docs/dashboard-pages.md $(ARGS)
+
+screenshots: $(VENV)/.ready-dev ## take the pictures of README and docs anew
+	@$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 docs: $(VENV)/.ready ## write docs/configuration.md from the settings, docs/metrics.md from the metrics
 	@$(BIN)/ray-history config --reference > docs/configuration.md

@@ -23,6 +23,7 @@ RAY_VERSION = "2.60.0"
 SESSION = "session_2026-11-23_19-00-40_785172_1"
 NEWEST = "session_2026-11-23_19-07-13_553337_1"
 REF = f"default/raycluster/raycap/{SESSION}"
+LATER = "default/raycluster/raycap/session_2026-11-23_19-05-06_598956_1"
 TASKS_JOB = "03000000"
 STEP = 30_000
 
@@ -203,7 +204,41 @@ def test_an_address_that_asks_for_what_there_is_not_is_told(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("staus: there is no such parameter", timeout=STEP)
 
 
-@pytest.mark.parametrize("address", ["/", "/jobs", "/select_cluster", "/sessions/default/raycluster/nope/latest/"])
+@pytest.mark.usefixtures("not_loaded")
+def test_the_overview_of_a_cold_session_leads_to_an_error_and_its_log_lines(page: Page) -> None:
+    page.goto(f"/sessions/{REF}/overview")
+    page.wait_for_url("**/overview", timeout=STEP)
+    group = page.get_by_role("article").filter(has_text="RuntimeError: flaky failure")
+    expect(group.get_by_role("heading")).to_have_text("6 TASK_EXECUTION_EXCEPTION", timeout=STEP)
+    group.get_by_text("The first of them").click()
+    expect(group.get_by_text('raise RuntimeError(f"flaky failure #{n}")')).to_be_visible()
+    group.get_by_role("button", name="Lines of stdout").click()
+    expect(group.get_by_label("Last lines of stdout")).not_to_be_empty(timeout=STEP)
+    expect(page.get_by_role("img", name="Attempts that have ended: finished at most 276, failed at most 39")).to_be_visible()
+    page.get_by_role("region", name="Functions").get_by_role("button", name="Retries").click()
+    expect(page.get_by_role("region", name="Functions").get_by_role("row").nth(1)).to_contain_text("flaky")
+    page.get_by_role("row").filter(has_text="tasks-job").get_by_role("link", name="Overview of job").click()
+    expect(page.get_by_text("Only the tasks of job 03000000.")).to_be_visible(timeout=STEP)
+
+
+def test_a_session_is_compared_with_the_one_before(page: Page, server: str) -> None:
+    load(server, REF)
+    page.goto(f"/sessions/{LATER}/overview")
+    page.get_by_role("link", name="Compare with another").click(timeout=STEP)
+    expect(page.get_by_label("From session")).to_have_value(REF, timeout=STEP)
+    page.get_by_role("button", name="Compare").click()
+    failure = page.get_by_role("row").filter(has_text="RuntimeError: flaky failure")
+    expect(failure).to_contain_text("gone", timeout=STEP)
+    assert REF.replace("/", "%2F") in page.url
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/", "/jobs", "/select_cluster", "/sessions/default/raycluster/nope/latest/", f"/sessions/{REF}/overview",
+        f"/compare?a={REF}&b={LATER}",
+    ],
+)  # fmt: skip
 def test_nothing_serious_stands_in_anybody_s_way(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.get_by_role("alert" if "nope" in address else "table").first).to_be_visible(timeout=STEP)

@@ -51,7 +51,7 @@ function when(group) {
 function card(group, jobId, at) {
   const only = group.functions.length === 1 && !group.functions_more ? { name: group.functions[0].name } : {};
   const filter = { state: "FAILED", error_type: group.error_type || null, job_id: jobId, ...only };
-  const title = element("h3", { id: `failure-${at}` }, link(tasksWith(filter), number(group.count), `${number(group.count)} failed attempts: their rows`), ` ${group.error_type || "no error type"}`);
+  const title = element("h3", { id: `failure-${at}` }, link(tasksWith(filter), number(group.count), `${number(group.count)} failed attempts; rows of this error type`), ` ${group.error_type || "no error type"}`);
   const made = element("article", { className: "panel failure" }, title);
   made.setAttribute("aria-labelledby", `failure-${at}`);
   made.append(element("p", { className: "message" }, group.message || "(no message)"), when(group));

@@ -5,13 +5,14 @@ import { element, number, time, utc } from "./common.js";
 /** An address below the session's dashboard. */
 export const dashboard = (path) => `dashboard/${path}`;
 
-/** The State API's list of the task attempts behind a number; filters that are null do not count. */
-export function tasksWith(filters) {
+/** The State API's list of the task attempts behind a number; filters that are null do not count. `retries`: only those that are one. */
+export function tasksWith(filters, { retries = false } = {}) {
   const query = new URLSearchParams({ detail: "1", limit: "1000" });
-  for (const [name, value] of Object.entries(filters)) {
-    if (value === null || value === undefined) continue;
+  const wanted = Object.entries(filters).filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => [name, "=", value]);
+  if (retries) wanted.push(["attempt_number", "!=", 0]);
+  for (const [name, predicate, value] of wanted) {
     query.append("filter_keys", name);
-    query.append("filter_predicates", "=");
+    query.append("filter_predicates", predicate);
     query.append("filter_values", value);
   }
   return dashboard(`api/v0/tasks?${query}`);

@@ -26,7 +26,7 @@ function drawFacts(told) {
   if (overview) {
     const states = Object.entries(overview.states).map(([state, count]) => link(tasksWith({ state, job_id: jobId }), `${number(count)} ${state.toLowerCase()}`));
     facts.push(["Task attempts", states.length ? states.flatMap((one, at) => (at ? [", ", one] : [one])) : "none"]);
-    facts.push(["Retries", number(overview.retries)]);
+    facts.push(["Retries", [link(tasksWith({ job_id: jobId }, { retries: true }), number(overview.retries))]]);
   }
   byId("facts").replaceChildren(
     ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...(Array.isArray(value) ? value : [value]))]),
@@ -49,7 +49,7 @@ function drawJobs(overview) {
     [element("span", { className: `state ${job.status.toLowerCase()}` }, job.status.toLowerCase())],
     moment(job.start_time_ms),
     job.start_time_ms && job.end_time_ms ? span(job.end_time_ms - job.start_time_ms) : "",
-    number(Object.values(job.tasks).reduce((sum, count) => sum + count, 0)),
+    job.job_id ? [link(tasksWith({ job_id: job.job_id }), number(Object.values(job.tasks).reduce((sum, count) => sum + count, 0)))] : "",
     job.tasks.FAILED ? [link(tasksWith({ job_id: job.job_id, state: "FAILED" }), number(job.tasks.FAILED))] : "0",
     job.job_id ? [link(`overview?job_id=${job.job_id}`, "overview", `Overview of job ${job.job_id}`)] : "",
   ]);
@@ -68,7 +68,7 @@ function drawFunctions(overview) {
       [one.name, element("small", {}, one.type.toLowerCase().replaceAll("_", " "))],
       [link(tasksWith(filter), number(one.attempts))],
       one.failed ? [link(tasksWith({ ...filter, state: "FAILED" }), number(one.failed))] : "0",
-      number(one.retries),
+      one.retries ? [link(tasksWith(filter, { retries: true }), number(one.retries))] : "0",
       ...spread(one.running),
       ...spread(one.waiting).slice(0, 3),
     ];
