@@ -32,6 +32,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "not-modified": reads.not_modified,
     "summaries": reads.summaries,
     "exports": exports.parquet_of_tasks,
+    "overview": reads.overview,
     "jobs": job_index.jobs_of_all_sessions,
 }
 

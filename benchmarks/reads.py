@@ -165,6 +165,32 @@ def summaries(bench: Bench) -> list[Row]:
     return rows
 
 
+def overview(bench: Bench) -> list[Row]:
+    """The page of a large session, and what it asks: the first time that a process is asked, and in all."""
+    session = bench.large().plan.session
+    ensure_loaded(bench, session)
+    pages, answers = [], []
+    for _ in range(bench.sizes.restarts):
+        _cold_api(bench)
+        with bench.server.connect() as connection:
+            address = f"/sessions/{session.ref}/overview"
+            pages.append(connection.get(address, {"Accept": "text/html"}))
+            answers.append(connection.get(address))
+            named = re.findall(rb'(?:href|src)="[./]*/(pages/[^"]+)"', pages[-1].body)
+            # What scripts import beside what the page names.
+            scripts = [b"pages/%b.js" % name for name in (b"common", b"failures", b"plots", b"overview-parts")]
+            files = [connection.get(f"/{name.decode()}") for name in {*named, *scripts}]
+    for answer in (*pages, *answers, *files):
+        assert answer.status == 200, answer.body[:500]
+    size = sum(len(answer.body) for answer in (pages[-1], answers[-1], *files))
+    shown = f"overview of a {bench.sizes.large:,}-task session"
+    return [
+        Row(f"{shown}: page, cold caches", median(answer.seconds for answer in pages) * 1000, "ms", 100),
+        Row(f"{shown}: what it asks, cold caches", median(answer.seconds for answer in answers) * 1000, "ms", 100),
+        Row(f"{shown}: page, scripts and answer, unpacked", size / 1000, "KB", 500, details={"answer_bytes": len(answers[-1].body)}),
+    ]
+
+
 def _get(connection: Connection, session: Session, path: str, **headers: str) -> Answer:
     answer = connection.get(route(session, path), headers)
     assert answer.status == 200, (path, answer.status, answer.body[:500])
