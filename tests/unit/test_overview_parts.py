@@ -73,10 +73,9 @@ def _row(created: float | None, error: str | None, name: str, env: dict[str, str
 def test_times_are_found_in_rows_whatever_texts_users_write(rows: list[tuple[Any, Any, Any, Any]]) -> None:
     block = ",\n".join(json.dumps(_row(*row), separators=(",", ":"), ensure_ascii=False) for row in rows).encode(errors="replace")
     failed = range(0, len(rows), 2)
-    assert [
-        [(t.creation_time_ms, t.start_time_ms, t.end_time_ms) for t in times] for times, _ in (read_rows(block, len(rows), failed),)
-    ] == [[(row[0], None, 2.0) for row in rows]]
-    assert read_rows(block, len(rows), failed)[1] == read_whole_rows(block, failed)[1]
+    found = read_rows(block, len(rows), failed)
+    assert found == read_whole_rows(block, failed)
+    assert found[0] == [time for row in rows for time in (row[0], None, 2.0)]
 
 
 def _failed(place: int, message: str, ended: int = 5, function: str = "f") -> Failed:

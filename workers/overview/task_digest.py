@@ -16,7 +16,7 @@ from shared.snapshots import format as fmt
 from shared.snapshots.format import LoadedColumn, PartIndex
 from workers.overview.durations import LONGEST, Durations, durations_by_group
 from workers.overview.failures import Example, Failed, FailureKey, Failures, grouped
-from workers.overview.row_times import RowTimes, read_rows, row_at
+from workers.overview.row_times import Times, read_rows, row_at
 from workers.overview.time_series import SeriesDigest, series_digest
 from workers.task_events.render import DRIVER
 
@@ -89,9 +89,9 @@ class _Rows:
             return self._blocks[number]
         return fmt.decompress(self._fields[fmt.block_field(TASKS.name, self._number, number, detail=True)])
 
-    def read(self, failed: _Places) -> tuple[list[RowTimes], list[str]]:
+    def read(self, failed: _Places) -> tuple[Times, list[str]]:
         """The times of all rows, and the error messages of those that failed."""
-        times: list[RowTimes] = []
+        times: Times = []
         messages: list[str] = []
         edges = np.searchsorted(failed, self._starts).tolist()
         for number, start in enumerate(self._starts[:-1]):
@@ -123,9 +123,8 @@ def digest(number: int, index: PartIndex, fields: Mapping[str, bytes], blocks: S
     has_failed[_equal(columns["type"], DRIVER)] = False
     failed_places = np.flatnonzero(has_failed)
     times, messages = rows.read(failed_places)
-    created = _moments([row.creation_time_ms for row in times])[tasks]
-    started = _moments([row.start_time_ms for row in times])[tasks]
-    ended = _moments([row.end_time_ms for row in times])[tasks]
+    moments = _moments(times)
+    created, started, ended = moments[tasks].T
     failed = has_failed[tasks]
     running, waiting = _between(started, ended), _between(created, started)
     functions = _functions(columns, tasks, failed, running, waiting)
@@ -135,7 +134,8 @@ def digest(number: int, index: PartIndex, fields: Mapping[str, bytes], blocks: S
     if len(functions) > _MOST_FUNCTIONS:
         functions.sort(key=lambda item: -item[1].running.total_ms)
         more.update(job for (job, _, _), _ in functions[_MOST_FUNCTIONS:])
-    failures = [_failed(columns, times[at], said, at) for at, said in zip(failed_places.tolist(), messages, strict=True)]
+    ends = np.nan_to_num(moments[failed_places, 2]).astype(np.int64).tolist()
+    failures = [_failed(columns, *one) for one in zip(messages, ends, failed_places.tolist(), strict=True)]
     groups = []
     for key, (group, place) in grouped(failures).items():
         group.example = Example(*rows.task(place))
@@ -213,12 +213,12 @@ def _functions(
     return found
 
 
-def _failed(columns: dict[str, LoadedColumn], times: RowTimes, message: str, place: int) -> Failed:
+def _failed(columns: dict[str, LoadedColumn], message: str, ended: int, place: int) -> Failed:
     def of(name: str) -> str:
         column = columns[name]
         return str(column.values[column.codes[place]] or "")
 
-    return Failed(of("job_id"), of("error_type"), message, _ms(times.end_time_ms) or 0, of("name"), of("node_id"), place)
+    return Failed(of("job_id"), of("error_type"), message, ended, of("name"), of("node_id"), place)
 
 
 def _longest(rows: _Rows, tasks: _Places, took: NDArray[np.float64]) -> list[Timed]:
@@ -233,9 +233,9 @@ def _equal(column: LoadedColumn, wanted: fmt.Scalar) -> NDArray[np.bool_]:
     return equal
 
 
-def _moments(times: list[float | None]) -> NDArray[np.float64]:
-    """Not a number for a time that is not known, or cannot be."""
-    moments = np.array(times, np.float64)
+def _moments(times: Times) -> NDArray[np.float64]:
+    """A row each; not a number for a time that is not known, or cannot be."""
+    moments = np.array(times, np.float64).reshape(-1, 3)
     moments[~((moments > 0) & (moments < LONGEST * 10))] = _NO_TIME
     return moments
 
