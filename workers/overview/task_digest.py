@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from heapq import nlargest
 
 import msgspec
@@ -71,9 +71,9 @@ class TaskDigest(msgspec.Struct, array_like=True):
 class _Rows:
     """The rows of a range, in the order of its blocks, in which rows of a job lie together."""
 
-    def __init__(self, number: int, index: PartIndex, fields: Mapping[str, bytes], blocks: Sequence[bytes] | None) -> None:
+    def __init__(self, number: int, index: PartIndex, fields: Mapping[str, bytes]) -> None:
         self._starts = index.blocks
-        self._number, self._fields, self._blocks = number, fields, blocks
+        self._number, self._fields = number, fields
         jobs = self._unpacked("job_id")
         self._order = np.argsort(jobs.codes, kind="stable")
 
@@ -85,8 +85,6 @@ class _Rows:
         return LoadedColumn(column.values, column.codes[self._order])
 
     def block(self, number: int) -> bytes:
-        if self._blocks is not None:
-            return self._blocks[number]
         return fmt.decompress(self._fields[fmt.block_field(TASKS.name, self._number, number, detail=True)])
 
     def read(self, failed: _Places) -> tuple[Times, list[str]]:
@@ -110,11 +108,11 @@ class _Rows:
         return ref, row.error_message or ""
 
 
-def digest(number: int, index: PartIndex, fields: Mapping[str, bytes], blocks: Sequence[bytes] | None = None) -> TaskDigest:
-    """Of part `number` of the table of tasks. `blocks`: the text of its blocks with all columns, for whom has it still unpacked."""
+def digest(number: int, index: PartIndex, fields: Mapping[str, bytes]) -> TaskDigest:
+    """Of part `number` of the table of tasks."""
     if not index.rows:
         return TaskDigest()
-    rows = _Rows(number, index, fields, blocks)
+    rows = _Rows(number, index, fields)
     columns = {name: rows.column(name) for name in ("job_id", "name", "type", "state", "node_id", "error_type", "attempt_number")}
     tasks = np.flatnonzero(~_equal(columns["type"], DRIVER))
     if not tasks.size:

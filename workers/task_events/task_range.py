@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -24,16 +24,12 @@ _pack = msgspec.msgpack.Encoder().encode
 
 @dataclass(slots=True)
 class TaskRange:
-    """What a merged range leaves behind: a part of the table, counts by job, and by job the tasks of its lineage (msgpack).
-
-    `blocks`: the text of the part's blocks with all columns, of an engine that has it at hand.
-    """
+    """What a merged range leaves behind: a part of the table, counts by job, and by job the tasks of its lineage (msgpack)."""
 
     index: PartIndex
     fields: dict[str, bytes]
     counts: dict[str, Counter[CountKey]]
     lineage: dict[str, bytes]
-    blocks: Sequence[bytes] | None = None
 
 
 def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRange:
