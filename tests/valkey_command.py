@@ -27,6 +27,7 @@ def image_path(directory: Path, program: Path | None = None) -> str:
     _write(directory / "docker-entrypoint.sh", _ENTRYPOINT)
     server = directory / "valkey-server"
     if program:
+        server.unlink(missing_ok=True)
         server.symlink_to(program)
     else:
         _write(server, _RECORDED)

@@ -66,7 +66,7 @@ def test_it_holds_the_lock_and_no_tests(build: Build) -> None:
     installed = json.loads(subprocess.run([program, "-c", listed], env=environment, capture_output=True, text=True, check=True).stdout)
     assert "ray-history-server" in installed
     assert not {"pytest", "moto", "hatchling", "pip", "uv"} & set(installed)
-    assert not list(Path(environment["VENV"]).rglob("tests/conftest.py"))
+    assert not list(Path(environment["VENV"]).rglob("site-packages/tests"))
 
 
 def test_all_three_processes_start_answer_and_end(build: Build, recorded: Path, redis_server: RedisServer, tmp_path: Path) -> None:
