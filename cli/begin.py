@@ -41,6 +41,8 @@ def go_on() -> int | None:
     if process != os.getpid():
         return None
     os.environ[_BEGUN] = str(process)
+    # structlog would load it, only to colour tracebacks: 5 MB and a tenth of a second.
+    sys.modules["rich"] = None  # type: ignore[assignment]
     try:
         return int(import_module(module).run(**options))
     except (HistoryError, Failed) as exc:
