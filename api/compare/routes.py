@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 from api.compare.comparison import Comparison, compare
 from api.documented import Responses, schema_of
 from api.errors import problem
-from api.overview.opened import open_session
 from api.overview.routes import JobId
 from api.pages.files import own
 from api.pages.navigation import by_accept, by_ray_dashboard, is_navigation
 from api.pages.session_facts import SessionFacts, facts_of
+from api.sessions.opened import Opened, open_session
 from shared.errors import InvalidQuery, JobNotFound
 from shared.overview import SESSION_OVERVIEW, Overview, TaskFacts, job_overview
 from shared.sessions import SessionRef
@@ -69,24 +69,25 @@ async def compare_sessions(request: Request, a: Ref = "", b: Ref = "", a_job: Jo
         raise InvalidQuery(f"{unknown[0]}: there is no such parameter; there are {', '.join(sorted(_PARAMETERS))}")
     sides: list[tuple[Side, TaskFacts]] = []
     for name, text, job_id in (("a", a, a_job), ("b", b, b_job)):
-        side = await _side(request, name, text, job_id)
-        if side is None:
-            return by_accept(problem(503, "loading", f"session {text} is being loaded", retry_after=1))
-        sides.append(side)
+        opened = await open_session(request, _reference(name, text))
+        if not isinstance(opened, Opened):
+            return by_accept(problem(503, "loading", f"session {opened.ref} is being loaded", retry_after=1))
+        async with opened.reading():
+            sides.append(await _side(opened, await facts_of(opened.snapshot, opened.session, request.app.state.sessions), job_id))
     (side_a, facts_a), (side_b, facts_b) = sides
     found = compare(facts_a, facts_b)
     body = {**{name: getattr(found, name) for name in found.__struct_fields__}, "a": side_a, "b": side_b}
     return by_accept(Response(_encode(body), headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}))
 
 
-async def _side(request: Request, name: str, text: str, job_id: str) -> tuple[Side, TaskFacts] | None:
+def _reference(name: str, text: str) -> SessionRef:
     parts = text.split("/")
     if len(parts) != 4:
         raise InvalidQuery(f"{name}={text[:200]!r}: write {{namespace}}/{{kind}}/{{name}}/{{session}}")
-    opened = await open_session(request, SessionRef.of(*parts))
-    if opened is None:
-        return None
-    facts = await facts_of(opened.snapshot, opened.session, request.app.state.sessions)
+    return SessionRef.of(*parts)
+
+
+async def _side(opened: Opened, facts: SessionFacts, job_id: str) -> tuple[Side, TaskFacts]:
     whole = await opened.snapshot.doc(SESSION_OVERVIEW)
     overview = _decode(whole) if whole else Overview()
     if not job_id:

@@ -26,7 +26,7 @@ from api.dashboard.version_check import go_on, is_version_check
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
-from shared.errors import HistoryError, InvalidReference, LoadFailed, NoSessionChosen, SessionNotFound, SnapshotDamaged, SnapshotGone
+from shared.errors import HistoryError, InvalidReference, LoadFailed, NoSessionChosen, SessionNotFound, SnapshotGone
 from shared.sessions import LIVE, SessionRef
 from shared.settings import ApiSettings
 from shared.snapshots.cache import BlockCache
@@ -111,11 +111,7 @@ class Dashboard:
             await sessions.note_use(entered)
             try:
                 return await self._answer(entered, request, sending)
-            except SnapshotGone as exc:
-                # Evicted, or replaced long ago, since this process last looked.
-                sessions.forget(ref)
-                if isinstance(exc, SnapshotDamaged):
-                    await sessions.report_hole(entered)
+            except SnapshotGone:
                 if last:
                     raise
         return None
@@ -165,7 +161,7 @@ class Dashboard:
         cache_key = (entered.session.key, entered.generation, key)
         answer = cast("Answer | None", cache.get(cache_key))
         if answer is None:
-            answer = await self._made(self._scope(entered, browser), request, send, _tag(key, encoding), encoding)
+            answer = await self._made(entered, request, send, _tag(key, encoding), encoding, browser=browser)
             if answer is None:
                 return
             size = answer.size
@@ -181,16 +177,20 @@ class Dashboard:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": last})
 
-    async def _made(self, within: DashboardScope, request: Request, send: Send, tag: bytes, encoding: str) -> Answer | None:
+    async def _made(self, entered: Entered, request: Request, send: Send, tag: bytes, encoding: str, *, browser: bool) -> Answer | None:
         """A route's answer; None if it was streamed."""
-        scope = request.scope
+        scope = {
+            **request.scope,
+            DASHBOARD: self._scope(entered, browser),
+            answers.PIECES: True,
+            _ERROR_HANDLERS: ({}, {}),
+        }
         capture = Capture(send, tag, encoding, head=scope["method"] == "HEAD")
         try:
-            await self._routes({**scope, DASHBOARD: within, answers.PIECES: True, _ERROR_HANDLERS: ({}, {})}, request.receive, capture)
+            async with cast("Sessions", self._state.sessions).reading(entered):
+                await self._routes(scope, request.receive, capture)
         except HistoryError as exc:
             if capture.streaming:
-                if isinstance(exc, SnapshotDamaged):
-                    await cast("Sessions", self._state.sessions).report_hole(Entered(within.session.ref, within.session, within.generation))
                 raise RuntimeError("too late for another answer: this one is cut off") from exc
             raise
         return await capture.finish()

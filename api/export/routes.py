@@ -22,14 +22,13 @@ from api.errors import problem
 from api.export import archive
 from api.export.formats import FORMATS
 from api.export.rows import rows
+from api.sessions.opened import Opened, open_session
 from api.sessions.service import Sessions
-from shared.errors import Forbidden, InvalidQuery, SessionIsLive
+from shared.errors import Forbidden, InvalidQuery
 from shared.ray.columns import RESOURCES, TASKS
 from shared.sessions import Session, SessionRef
-from shared.settings import Settings
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.filters import BadFilter, Filter, make_filter
-from shared.snapshots.reader import SnapshotReader
 
 router = APIRouter()
 
@@ -124,25 +123,28 @@ def _asked(request: Request, what: str, format_: str | None, job_id: str | None)
 
 
 async def _of_snapshot(request: Request, ref: SessionRef, asked: _Asked) -> Response:
-    state = request.app.state
-    sessions = cast("Sessions", state.sessions)
-    entered = await sessions.enter_loaded(ref, cast("Settings", state.settings).api.dashboard_wait)
-    if entered.session is None or entered.cluster is not None:
-        raise SessionIsLive("the session runs: its own dashboard lists what it has so far")
-    if not entered.generation:
-        return problem(503, "loading", f"session {entered.session.ref} is being loaded: ask again in a moment", retry_after=2)
     # Its own cache: a whole table would take the place of all that others look at.
-    reader = SnapshotReader(state.redis, state.keyspace.session(entered.session.key), entered.generation, BlockCache(_CACHE_BYTES))
-    meta = await reader.meta()
-    headers = {**asked.headers(entered.session), "X-Ray-History-Complete": "true" if meta.complete else "false"}
+    opened = await open_session(request, ref, BlockCache(_CACHE_BYTES))
+    if not isinstance(opened, Opened):
+        return problem(503, "loading", f"session {opened.ref} is being loaded: ask again in a moment", retry_after=2)
+    session, reader = opened.session, opened.snapshot
+    async with opened.reading():
+        meta = await reader.meta()
+    headers = {**asked.headers(session), "X-Ray-History-Complete": "true" if meta.complete else "false"}
     if asked.what == TIMELINE:
         media_type, body = "application/json", whole_trace(reader.table("tasks"), (NOT_DRIVER, *asked.source))
     else:
-        about = {"session": str(entered.session.ref), "complete": str(meta.complete).lower(), "ray_version": meta.ray_version or ""}
+        about = {"session": str(session.ref), "complete": str(meta.complete).lower(), "ray_version": meta.ray_version or ""}
         written = await anyio.to_thread.run_sync(FORMATS[asked.format], RESOURCES[asked.what], about)
         table = reader.table(asked.what)
-        media_type, body = written.media_type, rows(sessions, entered, table, written, asked.source, browser=asked.browser)
-    return await _sent(request, entered.session, asked, cast("AsyncGenerator[bytes]", body), headers, media_type)
+        media_type, body = written.media_type, rows(opened, table, written, asked.source, browser=asked.browser)
+    return await _sent(request, session, asked, _read(opened, cast("AsyncGenerator[bytes]", body)), headers, media_type)
+
+
+async def _read(opened: Opened, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with opened.reading(), aclosing(body):
+        async for piece in body:
+            yield piece
 
 
 async def _archive(request: Request, ref: SessionRef, asked: _Asked) -> Response:

@@ -7,20 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 import anyio
 
 from api.export.formats import RowFormat
-from api.sessions.service import Entered, Sessions
+from api.sessions.opened import Opened
 from shared.snapshots.filters import Filter
 from shared.snapshots.table import TableReader
 
 
-async def rows(
-    sessions: Sessions, entered: Entered, table: TableReader, written: RowFormat, source: Sequence[Filter], *, browser: bool
-) -> AsyncIterator[bytes]:
+async def rows(opened: Opened, table: TableReader, written: RowFormat, source: Sequence[Filter], *, browser: bool) -> AsyncIterator[bytes]:
     """Its first piece comes with the first rows."""
     begin = written.head()
     async for page in table.stream(source=source, detail=True, browser=browser):
         if page.rows:
             # A slow reader must not find the rest evicted.
-            await sessions.note_use(entered)
+            await opened.note_use()
             if piece := begin + await anyio.to_thread.run_sync(written.rows, page.rows):
                 yield piece
             begin = b""

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Query, Request, Response
 from api import compression
 from api.documented import Kind, Name, Namespace, Responses, SessionName, schema_of
 from api.errors import problem
-from api.overview.opened import Opened, open_session
 from api.pages.files import own
 from api.pages.navigation import by_accept, by_ray_dashboard, is_navigation, record_of, send_on
 from api.pages.session_facts import SessionFacts, facts_of
+from api.sessions.opened import Opened, open_session
 from shared.errors import InvalidQuery
 from shared.overview import SESSION_OVERVIEW, Overview, TaskFacts, job_overview
 from shared.sessions import LATEST, SessionRef
@@ -76,10 +76,11 @@ async def session_overview(
     if unknown := sorted(request.query_params.keys() - _PARAMETERS):
         raise InvalidQuery(f"{unknown[0]}: there is no such parameter; there is job_id")
     opened = await open_session(request, SessionRef.of(namespace, kind, name, session))
-    if opened is None:
-        return by_accept(problem(503, "loading", f"session {namespace}/{kind}/{name}/{session} is being loaded", retry_after=1))
-    facts = await facts_of(opened.snapshot, opened.session, request.app.state.sessions)
-    return _packed(request, _encode(await _answer(opened, facts, job_id)))
+    if not isinstance(opened, Opened):
+        return by_accept(problem(503, "loading", f"session {opened.ref} is being loaded", retry_after=1))
+    async with opened.reading():
+        facts = await facts_of(opened.snapshot, opened.session, request.app.state.sessions)
+        return _packed(request, _encode(await _answer(opened, facts, job_id)))
 
 
 async def _page(request: Request) -> Response:

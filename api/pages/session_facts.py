@@ -65,7 +65,8 @@ async def session_facts(state: Any, ref: SessionRef) -> SessionFacts | None:
     if entered.session is None or not entered.generation:
         return None
     snapshot = SnapshotReader(state.redis, state.keyspace.session(entered.session.key), entered.generation, state.cache)
-    return await facts_of(snapshot, entered.session, sessions)
+    async with sessions.reading(entered):
+        return await facts_of(snapshot, entered.session, sessions)
 
 
 async def facts_of(snapshot: SnapshotReader, session: Session, sessions: Sessions) -> SessionFacts:

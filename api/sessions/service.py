@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,16 @@ from api.audit import audit, require
 from api.draining import Draining
 from api.live.service import LiveSessions
 from shared.catalogue import Catalogue
-from shared.errors import Forbidden, LoadFailed, QueueFull, SessionNotFound, StoreUnavailable, TooManyRequests
+from shared.errors import (
+    Forbidden,
+    LoadFailed,
+    QueueFull,
+    SessionNotFound,
+    SnapshotDamaged,
+    SnapshotGone,
+    StoreUnavailable,
+    TooManyRequests,
+)
 from shared.live.port import LiveCluster
 from shared.metrics import CLAIMS, EVICTIONS, TAKEOVERS
 from shared.queue import LoadQueue
@@ -132,17 +141,25 @@ class Sessions:
         if entered.session is not None:
             await self._visits.note_use(entered.session.key, entered.generation)
 
-    async def report_hole(self, entered: Entered) -> None:
-        """The snapshot lacks a part that its index names: the next visit loads the session anew."""
+    @asynccontextmanager
+    async def reading(self, entered: Entered) -> AsyncIterator[None]:
+        """Around whatever reads this generation. What it finds missing is known to the next visit, which loads the session anew."""
+        try:
+            yield
+        except SnapshotGone as exc:
+            # Evicted, or replaced long ago, since this process last looked.
+            self._current.pop(entered.ref, None)
+            if isinstance(exc, SnapshotDamaged):
+                await self._report_hole(entered)
+            raise
+
+    async def _report_hole(self, entered: Entered) -> None:
+        """The snapshot lacks a part that its index names."""
         assert entered.session is not None  # noqa: S101
         if await self._visits.report_hole(entered.session.key, entered.generation):
             log.error("snapshot damaged", session=entered.session.key, snapshot=entered.generation)
             EVICTIONS.labels("damaged").inc()
         self._current.clear()
-
-    def forget(self, ref: SessionRef) -> None:
-        """What this process took for current is not."""
-        self._current.pop(ref, None)
 
     async def status(self, ref: SessionRef) -> dict[str, Any]:
         """The load status record. A load that was cut off is taken over: somebody waits for it."""

@@ -66,6 +66,27 @@ async def test_every_row_comes_once(server: InProcess) -> None:
         assert set(records[0]) == set(RESOURCES[what].all)
 
 
+@pytest.mark.parametrize(
+    ("path", "lost"),
+    [
+        ("/sessions/{ref}/export?what=actors", "t:actors:"),
+        ("/sessions/{ref}/export?what=actors&format=csv", "meta"),
+        ("/sessions/{ref}/overview", "meta"),
+        ("/compare?a={ref}&b={ref}", "meta"),
+    ],
+)
+async def test_a_hole_that_is_found_is_loaded_anew(server: InProcess, path: str, lost: str) -> None:
+    await _publish(server)
+    redis, keys = server.app.state.redis, server.app.state.keyspace.session(Session("team-a", "seen", SESSION).key)
+    fields = [field for field in await redis.hkeys(keys.snapshot("1.1")) if field.decode().startswith(lost)]
+    await redis.hdel(keys.snapshot("1.1"), *fields)
+    found = await server.client.get(path.format(ref=REF))
+    assert (found.status_code, found.json()["code"]) == (503, "snapshot_damaged")
+    assert not server.queue.sent
+    assert (await server.client.get(path.format(ref=REF))).json()["code"] == "loading"
+    assert server.queue.sent == [Session("team-a", "seen", SESSION).key]
+
+
 async def test_nothing_is_a_file_without_rows(server: InProcess) -> None:
     await _publish(server, losses=1)
     empty = await server.client.get(f"/sessions/{REF}/export", params={"what": "placement_groups", "format": "csv"})
