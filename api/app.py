@@ -15,11 +15,10 @@ from starlette.routing import Mount
 
 from api import figures, health
 from api.access import login, provider_login
-from api.access.limits import CallerLimits
+from api.access.limits import CallerLimits, StreamLimit
 from api.access.middleware import Access, AuthenticatorHolder
 from api.access.modes import open_authenticator
 from api.access.rules import RouteRules
-from api.access.stream_limit import StreamLimit
 from api.browser_guard import BrowserGuard
 from api.compare import routes as compare
 from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
@@ -38,8 +37,7 @@ from api.live.service import LiveSessions
 from api.overview import routes as overview
 from api.pages import Frontend
 from api.pages import router as pages
-from api.request_log import RequestLog
-from api.route_names import RouteNames
+from api.request_log import RequestLog, RouteNames
 from api.sessions import routes as sessions
 from api.sessions.service import Sessions
 from shared.catalogue import Catalogue

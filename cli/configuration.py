@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Annotated, Any, get_args
 
 import typer
@@ -120,3 +121,20 @@ def _limits(info: FieldInfo) -> str:
     if words:
         return " One of " + ", ".join(f"`{word}`" for word in words) + "."
     return f" ({', '.join(bounds)})" if bounds else ""
+
+
+# What Kubernetes gives every pod for a service that is called like us.
+_OF_A_SERVICE = re.compile(r".*_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)")
+# Read by the commands that ask a server.
+_OTHERS = ("RAY_HISTORY_SERVER", "RAY_HISTORY_TOKEN")
+
+
+def warnings(names: Iterable[str]) -> list[str]:
+    """One line for each name of an environment that no setting has."""
+    known = {*known_variables(), *_OTHERS}
+    found = []
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in known and not _OF_A_SERVICE.fullmatch(name):
+            similar = get_close_matches(name, known, n=1)
+            found.append(f"{name} is no setting and has no effect" + (f": did you mean {similar[0]}?" if similar else ""))
+    return found

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tarfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import zstandard
 
-from cli.archive_manifest import missing_files
 from cli.errors import Failed
-from cli.load_first import load_first
+from cli.load_progress import load_first
 from cli.server import Server
 from cli.server_sessions import Address, Ref
+
+_MANIFEST = "MANIFEST.json"
+
+
+def missing_files(archive: Path) -> list[str]:
+    """A line for each file that is not in a `.tar.zst`, or not as it should be. Raises Failed: it is no whole archive."""
+    try:
+        with (
+            archive.open("rb") as packed,
+            zstandard.ZstdDecompressor().stream_reader(packed) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as members,
+        ):
+            for member in members:
+                if member.name == _MANIFEST and (content := members.extractfile(member)):
+                    return [f"{loss['file']}: {loss['message']}" for loss in json.load(content)["losses"]]
+    except (OSError, tarfile.TarError, zstandard.ZstdError, ValueError) as exc:
+        raise Failed(f"{archive}: {exc}") from exc
+    raise Failed(f"{archive}: no whole archive, it has no {_MANIFEST}")
+
 
 _LOCAL = "http://127.0.0.1:8080"
 _ARCHIVES = ("logs", "raw")

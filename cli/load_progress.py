@@ -1,4 +1,4 @@
-"""The progress bar of `ray-history load --wait`."""
+"""The progress bar of a load, and the loads that commands need before they do what they are for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.errors import Failed
+from cli.server import Server
+from shared.sessions import SessionRef
 
 # `absent`: it was evicted meanwhile, nobody loads it any more.
 FINAL = frozenset({"loaded", "failed", "live", "absent"})
@@ -39,3 +43,14 @@ def follow(status: Callable[[], dict[str, Any]], record: dict[str, Any], *, poll
                 return record
             time.sleep(poll)
             record = status()
+
+
+def load_first(http: Server, ref: SessionRef) -> tuple[SessionRef, bool]:
+    """The session that `ref` means, and whether all of it could be loaded. Raises Failed: it could not, or it runs."""
+    record = http.post(f"/sessions/{ref}/load")
+    if record["state"] != "loaded":
+        record = follow(lambda: http.get(f"/sessions/{ref}"), record)
+    if record["state"] != "loaded":
+        error = record.get("error") or {}
+        raise Failed(error.get("message") or f"{ref} is {record['state']}")
+    return SessionRef(ref.namespace, ref.kind, ref.name, record["session"]["session"]), record.get("complete") is not False

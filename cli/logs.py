@@ -10,7 +10,7 @@ import typer
 
 from cli.columns import aligned
 from cli.errors import Failed
-from cli.load_first import load_first
+from cli.load_progress import load_first
 from cli.server import Server
 from cli.server_sessions import Address, Json, Ref
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import environment
+from cli import configuration
 from cli.errors import Failed, failed
 from cli.version import print_version
 from shared.errors import HistoryError
@@ -81,7 +81,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command; its failure is one line on stderr."""
-    for line in environment.warnings(os.environ):
+    for line in configuration.warnings(os.environ):
         print(f"ray-history: warning: {line}", file=sys.stderr)
     named = arguments[:1] if arguments and arguments[0] in _COMMANDS else list(_COMMANDS)
     try:

@@ -1,4 +1,4 @@
-"""Says, while a head runs, that its cluster is live and where its dashboard is (`shared/announcement.py`)."""
+"""Says, while a head runs, that its cluster is live and where its dashboard is (`shared/collector_documents.py`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import msgspec
 
 from collector.cluster import Cluster
 from collector.outbox import Outbox
-from shared.announcement import HEARTBEAT, Announcement, announcement_key
-from shared.storage.writer import StorageWriter
+from shared.collector_documents import HEARTBEAT, Announcement, announcement_key
+from shared.storage.port import StorageWriter
 
 
 class Announcer:

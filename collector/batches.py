@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shared.ray.ids import to_hex
+from shared.ray.proto_json import to_hex
 
 NODE_EVENTS = "node_events"
 NO_SESSION = "no session"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from collector.batches import Place
-from shared.collector_report import REPORT_NAME
+from shared.collector_documents import REPORT_NAME
 from shared.errors import InvalidReference, SettingsError
 from shared.layout import marker_key, session_prefix
 from shared.sessions import Kind, Session, SessionRef

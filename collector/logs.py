@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from collector.files import read_or_none, replace
-from shared.storage.writer import StorageWriter
+from shared.storage.port import StorageWriter
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collector.files import read_or_none, replace
 from shared.layout import METADATA_PREFIX
-from shared.storage.writer import StorageWriter
+from shared.storage.port import StorageWriter
 
 
 class Outbox:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from collector.files import read_or_none, replace
-from shared.collector_report import REPORT_VERSION, Loss, Report, decode_report
+from shared.collector_documents import REPORT_VERSION, Loss, Report, decode_report
 
 _MOST_LOSSES = 200
 

@@ -20,9 +20,9 @@ from collector.logs import SessionLogs
 from collector.outbox import Outbox
 from collector.ray_node import RayNode
 from collector.report import Reporter
-from shared.collector_report import Loss
+from shared.collector_documents import Loss
 from shared.settings import CollectSettings
-from shared.storage.writer import StorageWriter
+from shared.storage.port import StorageWriter
 
 log = structlog.get_logger()
 

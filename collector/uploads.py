@@ -15,7 +15,7 @@ from collector.event_files import event_files
 from collector.journal import Journal
 from collector.outbox import Outbox
 from shared.errors import StorageUnavailable
-from shared.storage.writer import StorageWriter
+from shared.storage.port import StorageWriter
 
 log = structlog.get_logger()
 

@@ -1,4 +1,7 @@
-"""Celery's broker: the Redis itself, or what RAY_HISTORY_BROKER_URL names. Our URLs become Celery's, with its transports' options."""
+"""Celery's broker: the Redis itself, or what RAY_HISTORY_BROKER_URL names, and the names of tasks and queues on it.
+
+Our URLs become Celery's, with its transports' options. By the names alone the API and the workers know each other.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,33 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from shared.errors import SettingsError
 from shared.settings import RedisSettings
+from shared.snapshots.format import FORMAT
 from shared.store.address import RedisAddress, is_redis, without_secrets
+from shared.store.keys import Keyspace
 from shared.store.start_check import check_redis
-from shared.task_names import broker_prefix
+
+# This session wants loading: `session`, `generation`.
+LOAD_SESSION = "ray_history.load_session"
+# Does the bucket hold more of this loaded session: `session`, `snapshot`.
+CHECK_SESSION = "ray_history.check_session"
+# This load wants a hand: `session`, `generation`, `attempt`.
+WORK_ON_LOAD = "ray_history.work_on_load"
+
+
+def loads_queue(keyspace: Keyspace) -> str:
+    """For LOAD_SESSION and CHECK_SESSION. Each storage and snapshot format has its own: its workers have the sender's keys."""
+    return f"ray-history.loads.v{FORMAT}.{keyspace.storage}"
+
+
+def steps_queue(keyspace: Keyspace) -> str:
+    """For WORK_ON_LOAD."""
+    return f"ray-history.steps.v{FORMAT}.{keyspace.storage}"
+
+
+def broker_prefix(prefix: str) -> str:
+    """What the broker's keys in Redis begin with."""
+    return f"{prefix}:celery:"
+
 
 _VARIABLE = "RAY_HISTORY_BROKER_URL"
 

@@ -10,12 +10,11 @@ from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
-from shared.broker import broker_of
+from shared.broker import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD, broker_of, loads_queue, steps_queue
 from shared.errors import QueueFull, StoreUnavailable
 from shared.sessions import Session
 from shared.settings import Settings
 from shared.store.keys import Keyspace
-from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD, loads_queue, steps_queue
 
 # A worker that vanished gives its tasks back after this much more than the longest task.
 _VISIBILITY_MARGIN = 300

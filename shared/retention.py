@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from shared.errors import ObjectNotFound
 from shared.layout import marker_key, old_prefix, session_prefix
 from shared.sessions import Session
-from shared.storage.port import ObjectInfo, Storage
-from shared.storage.writer import StorageWriter
+from shared.storage.port import ObjectInfo, Storage, StorageWriter
 
 _AT_ONCE = 1000
 _HOUR = re.compile(r"-(\d{4}-\d\d-\d\d-\d\d)(?:-\d+)?(?:\.jsonl)?(?:\.gz)?$")

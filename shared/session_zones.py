@@ -17,7 +17,7 @@ from cachetools import TTLCache
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import ENDPOINTS_PREFIX, data_prefixes
-from shared.ray.times import utc_offset
+from shared.ray.proto_json import utc_offset
 from shared.sessions import Session
 from shared.storage.port import Storage
 

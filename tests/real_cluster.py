@@ -20,8 +20,8 @@ import urllib3
 from kubernetes import client
 
 from shared.errors import HistoryError
-from shared.live.asking import Asker
 from shared.live.factory import open_live
+from shared.live.head_probe import HeadProbe
 from shared.live.heads import Heads
 from shared.live.kubernetes import read_configuration
 from shared.live.port import LiveCluster, LiveDirectory
@@ -98,7 +98,7 @@ def _permissions(settings: LiveSettings) -> bool:
 
 async def _ask_all(clusters: list[LiveCluster], heads: Heads, settings: LiveSettings) -> bool:
     async with heads.client() as http:
-        asker = Asker(heads, settings, http)
+        asker = HeadProbe(heads, settings, http)
         good = True
         for cluster in clusters:
             owner = f" of {cluster.owner_kind} {cluster.owner_name}" if cluster.owner_kind else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.collector_report import decode_report
+from shared.collector_documents import decode_report
 from shared.storage.port import ObjectInfo, Storage
 from workers.load_run import LoadRun
 

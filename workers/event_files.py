@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from shared.collector_report import REPORT_NAME
+from shared.collector_documents import REPORT_NAME
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
@@ -20,7 +20,7 @@ from shared.storage.read_ahead import Answer
 from workers.collector_reports import note_collectors_losses
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, files_ahead, is_wanted
-from workers.nearby import METADATA, nearby_metadata
+from workers.sibling_sessions import METADATA, sibling_metadata
 
 # Directories of logs that no load looks into.
 _OTHER_LOGS = re.compile(r"[^/]+/logs/(?!events/)[^/]+/")
@@ -55,13 +55,13 @@ class SessionFiles:
 class Stored:
     """Contents: stored dashboard answers by path, log event files by their key below the session; pieces of logs are read when asked for.
 
-    `nearby_metadata` is another session's `cluster_metadata`, for one whose collector stored none. `files`: how many there are in all.
+    `sibling_metadata` is another session's `cluster_metadata`, for one whose collector stored none. `files`: how many there are in all.
     """
 
     endpoints: dict[str, bytes]
     log_events: list[tuple[str, bytes]]
     logs: LogPieces
-    nearby_metadata: bytes | None = None
+    sibling_metadata: bytes | None = None
     files: int = 0
 
 
@@ -110,9 +110,9 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
     session = run.session
     logs = {key_below(session, file.key): file for file in files.logs}
     ahead = {file.key: file for file in files_ahead(logs)}
-    with ThreadPoolExecutor(1, thread_name_prefix="nearby") as reader:
+    with ThreadPoolExecutor(1, thread_name_prefix="siblings") as reader:
         # Its few calls wait for each other.
-        nearby = None if METADATA in files.endpoints else reader.submit(copy_context().run, nearby_metadata, storage, session)
+        sibling = None if METADATA in files.endpoints else reader.submit(copy_context().run, sibling_metadata, storage, session)
         contents: dict[str, bytes] = {}
         wanted = [*_answers(run, files), *_log_events(run, storage, files, contents)]
         read: dict[str, Answer] = {}
@@ -127,7 +127,7 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
         {path: contents[file.key] for path, file in files.endpoints.items() if file.key in contents},
         [(key_below(session, file.key), contents[file.key]) for file in files.log_events if file.key in contents],
         LogPieces(storage, logs, run.loss, read),
-        nearby.result() if nearby else None,
+        sibling.result() if sibling else None,
         len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
     )
 

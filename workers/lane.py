@@ -14,10 +14,10 @@ from celery.signals import worker_process_init
 from celery.utils.log import mlevel
 from celery.utils.nodenames import default_nodename, host_format
 
+from shared.broker import loads_queue, steps_queue
 from shared.metrics import WORKER_PROCESSES
 from shared.settings import Settings
 from shared.storage.factory import import_adapter
-from shared.task_names import loads_queue, steps_queue
 from workers.app import app, keyspace
 from workers.engine import NoSuchEngine, engine_for
 from workers.graceful_shutdown import hand_back_after

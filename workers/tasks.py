@@ -12,6 +12,7 @@ import structlog
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Retry
 
+from shared.broker import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD
 from shared.errors import (
     HistoryError,
     KubernetesUnavailable,
@@ -34,7 +35,6 @@ from shared.storage.port import Storage
 from shared.store.client import SyncRedis, open_redis, redis_errors
 from shared.store.job_index import JobIndex
 from shared.store.protocol.ledger import Step
-from shared.task_names import CHECK_SESSION, LOAD_SESSION, WORK_ON_LOAD
 from workers import fan_out
 from workers.app import app, keyspace, settings
 from workers.event_files import list_files

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from cachetools import LRUCache
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.caller import current_caller
+from api.errors import problem
 from shared.errors import TooManyRequests, TooManyStreams
-from shared.live.rate import RateLimit
+from shared.rate_limit import RateLimit
 from shared.settings import ApiSettings
 
 _MOST_CALLERS = 10_000
@@ -89,3 +94,29 @@ class CallerLimits:
 
     def end_export(self) -> None:
         self._exports -= 1
+
+
+_STREAM = re.compile(r"/sessions/[^/]+/[^/]+/[^/]+/[^/]+/events")
+_RETRY_AFTER = 5.0
+
+
+class StreamLimit:
+    """ASGI middleware: refuses streams beyond what a process serves, before anything is looked up for them.
+
+    A refusal by the route costs a millisecond of the event loop, most of it for finding the route: hundreds that come at once would
+    hold up everybody else for as long. `state.limits` is set when the app starts.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and _STREAM.fullmatch(scope["path"]):
+            limits: CallerLimits = self._state.limits
+            try:
+                limits.check_streams()
+            except TooManyStreams as exc:
+                await problem(503, exc.code, str(exc), retry_after=_RETRY_AFTER)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

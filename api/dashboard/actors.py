@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
-from shared.ray.google_style import google_style
+from api.dashboard.routing import DashboardScope, Routes
+from shared.ray.proto_json import google_style
 
 routes = Routes()
 _encode = msgspec.json.encode

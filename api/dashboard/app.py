@@ -20,8 +20,7 @@ from api import compression
 from api.audit import audit_live, require
 from api.dashboard import answers
 from api.dashboard.capture import Answer, Capture, Headers, tagged
-from api.dashboard.routing import DASHBOARD, DashboardRoutes
-from api.dashboard.scope import DashboardScope, is_browser, passed_on_by_ray
+from api.dashboard.routing import DASHBOARD, DashboardRoutes, DashboardScope, is_browser, passed_on_by_ray
 from api.dashboard.version_check import go_on, is_version_check
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of

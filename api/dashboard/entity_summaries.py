@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from api.dashboard import answers
 from api.dashboard.list_options import given_filters, split_filters
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.state import NEVER_STORED, partial_failure, warned
 from api.dashboard.stored import stored_answer
 from shared.ray.columns import ACTORS

@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import answers
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 
 routes = Routes()
 _encode = msgspec.json.encode

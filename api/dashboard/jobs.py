@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefixes
 from shared.ray.columns import JOBS

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.datastructures import QueryParams
 
 from shared.ray.columns import Resource
-from shared.ray.ids import to_hex
+from shared.ray.proto_json import to_hex
 from shared.snapshots.filters import BadFilter, Filter, make_filter, to_bool
 
 DEFAULT_LIMIT = 100

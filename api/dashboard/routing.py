@@ -1,4 +1,4 @@
-"""Routes of the dashboard: a list of them for each module that answers some, and all of them as one app.
+"""Routes of the dashboard: a list of them for each module that answers some, all of them as one app, and what they answer from.
 
 Plain Starlette: what FastAPI would add for each request (checked parameters, dependencies) takes as long as ten answers, and live has its
 own ideas of what is wrong with a parameter.
@@ -7,6 +7,7 @@ own ideas of what is wrong with a parameter.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import Request
@@ -15,7 +16,49 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from api.dashboard import answers
-from api.dashboard.scope import DashboardScope
+from shared.sessions import Session
+from shared.snapshots.reader import SnapshotReader
+from shared.storage.port import Storage
+
+# Ray: `dashboard/optional_utils.is_browser_request`.
+_BROWSER_HEADERS = frozenset(
+    {
+        b"referer",
+        b"origin",
+        b"sec-fetch-mode",
+        b"sec-fetch-dest",
+        b"sec-fetch-site",
+        b"sec-fetch-user",
+        b"access-control-request-method",
+        b"access-control-request-headers",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardScope:
+    """`browser`: values of `env_vars` must not be shown (Ray: `should_redact_runtime_env`). `grafana_url`: "" for none."""
+
+    session: Session
+    generation: str
+    snapshot: SnapshotReader
+    storage: Storage
+    browser: bool
+    grafana_url: str = ""
+
+
+def passed_on_by_ray(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Does a Ray dashboard pass on this GET (`ray start --head --proxy-server-url`)?
+
+    It gives every request a content type, which no client gives a GET (Ray: `HttpServerDashboardHead.proxy_server_middleware`).
+    """
+    return (b"content-type", b"application/json") in headers
+
+
+def is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Ray's guess whether a request came from a browser; names are lower-case."""
+    return any(name in _BROWSER_HEADERS or (name == b"user-agent" and value.startswith(b"Mozilla")) for name, value in headers)
+
 
 Endpoint = Callable[[Request, DashboardScope], Awaitable[Response]]
 # In a request's scope: its DashboardScope.

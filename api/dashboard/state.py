@@ -10,8 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
 from api.dashboard.list_options import ALL, ListOptions, list_options
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.stored import stored_page
 from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
 from shared.snapshots.filters import BadFilter, make_filter

@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from api.dashboard import answers
 from api.dashboard.list_options import ListOptions
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from shared.layout import stored_endpoint
 from shared.ray.redaction import redact
 from shared.snapshots.table import Page

@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from api.dashboard import answers
 from api.dashboard.list_options import MAX_LIMIT, given_filters, split_filters
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.state import NOT_DRIVER, partial_failure, warned
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import summary_by_function

@@ -16,8 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
 from api.dashboard.list_options import ALL, MAX_LIMIT, split_filters
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.state import NOT_DRIVER
 from shared.ray.columns import TASKS
 from shared.snapshots.filters import BadFilter, Filter

@@ -16,8 +16,7 @@ import zstandard
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import data_prefixes, is_log_file, key_below, marker_key
 from shared.sessions import Session
-from shared.storage.keys import is_key
-from shared.storage.port import ObjectInfo, Storage
+from shared.storage.port import ObjectInfo, Storage, is_key
 
 MEDIA_TYPE = "application/zstd"
 MANIFEST = "MANIFEST.json"

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.access.limits import CallerLimits
 from api.audit import audit
-from api.dashboard.scope import is_browser
+from api.dashboard.routing import is_browser
 from api.dashboard.state import NOT_DRIVER
 from api.dashboard.timeline import whole_trace
 from api.documented import Kind, Name, Namespace, SessionName, answer, one_of

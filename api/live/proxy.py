@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from api.errors import dashboard_problem as problem
 from api.live.headers import to_client, to_head
 from shared.errors import KubernetesUnavailable
-from shared.live.asking import WAITING_THREADS
 from shared.live.decision import explain_refusal
+from shared.live.head_probe import WAITING_THREADS
 from shared.live.heads import Heads
 from shared.live.port import LiveCluster
 from shared.settings import LiveSettings

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard.scope import passed_on_by_ray
+from api.dashboard.routing import passed_on_by_ray
 from shared.errors import HistoryError, InvalidReference, SessionNotFound
 from shared.sessions import SessionRef
 

@@ -20,7 +20,7 @@ _ENDED_JOBS = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 class SessionEnd(msgspec.Struct):
-    """The document `session/end` (`workers/entities/session_end.py`). Times in ms since the epoch."""
+    """The document `session/end` (`workers/entities/ends.py`). Times in ms since the epoch."""
 
     start_ms: int
     end_ms: int

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
-from shared.announcement import ANNOUNCED_PREFIX, Announcement, announcement_key, decode_announcement
+from shared.collector_documents import ANNOUNCED_PREFIX, Announcement, announcement_key, decode_announcement
 from shared.errors import InvalidReference, KubernetesUnavailable, StorageUnavailable
-from shared.live.owners import choose, owned_by
-from shared.live.port import LiveCluster
+from shared.live.port import LiveCluster, choose, owned_by
 from shared.sessions import Kind, SessionRef, created_at
 from shared.storage.port import Storage
 

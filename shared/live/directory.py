@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.errors import KubernetesUnavailable
-from shared.live.kept import Kept
 from shared.live.kubernetes import KubernetesApi
+from shared.live.kubernetes_cache import KubernetesCache
 from shared.live.listing import Listing
-from shared.live.owners import choose, owned_by
-from shared.live.port import LiveCluster
+from shared.live.port import LiveCluster, choose, owned_by
 from shared.sessions import SessionRef
 from shared.settings import LiveSettings
 
@@ -28,8 +27,12 @@ class KubernetesDirectory:
         self._start = threading.Lock()
         self._listings: list[Listing] = []
         self._first_wait = threading.Event()
-        self._tokens: Kept[tuple[str, str], str] = Kept(settings.token_age, usable=settings.kubernetes_max_age, clock=clock)
-        self._active: Kept[tuple[str, str], str | None] = Kept(settings.live_check_age, usable=settings.kubernetes_max_age, clock=clock)
+        self._tokens: KubernetesCache[tuple[str, str], str] = KubernetesCache(
+            settings.token_age, usable=settings.kubernetes_max_age, clock=clock
+        )
+        self._active: KubernetesCache[tuple[str, str], str | None] = KubernetesCache(
+            settings.live_check_age, usable=settings.kubernetes_max_age, clock=clock
+        )
 
     def watch(self) -> None:
         """List and watch from now on; waits for the first listing, at most as long as one call may take."""

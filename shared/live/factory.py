@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared.live.announced import AnnouncedClusters
 from shared.live.heads import Heads
-from shared.live.none import NoLiveClusters
-from shared.live.port import LiveDirectory
+from shared.live.port import LiveDirectory, NoLiveClusters
 from shared.settings import LiveSettings
 from shared.storage.port import Storage
 

@@ -18,11 +18,11 @@ import urllib3
 from kubernetes import client, config, watch
 
 from shared.errors import KubernetesUnavailable, SettingsError
-from shared.live.kept import KubernetesSaysNo
+from shared.live.kubernetes_cache import KubernetesSaysNo
 from shared.live.port import LiveCluster
-from shared.live.rate import RateLimit
 from shared.live.rayclusters import read_ray_cluster
 from shared.metrics import KUBERNETES_SECONDS, KUBERNETES_WATCHES, timed
+from shared.rate_limit import RateLimit
 from shared.settings import LiveSettings
 
 GROUP, VERSION = "ray.io", "v1"

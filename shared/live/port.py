@@ -1,4 +1,7 @@
-"""The port for questions about running clusters. Adapters: `kubernetes.py` with `directory.py`, `announced.py`, and `none.py`."""
+"""The port for questions about running clusters, and what has none to ask: NoLiveClusters.
+
+Adapters: `kubernetes.py` with `directory.py`, and `announced.py`.
+"""
 
 from __future__ import annotations
 
@@ -78,3 +81,51 @@ class LiveDirectory(Protocol):
 
     def close(self) -> None:
         """Stop watching and release connections."""
+
+
+class NoLiveClusters:
+    """The LiveDirectory of a history server without a cluster."""
+
+    enabled = False
+
+    def watch(self) -> None:
+        return None
+
+    def clusters(self) -> Sequence[LiveCluster]:
+        return ()
+
+    def find(self, ref: SessionRef) -> LiveCluster | None:  # noqa: ARG002 - the port's signature
+        return None
+
+    def get(self, namespace: str, name: str) -> LiveCluster | None:  # noqa: ARG002
+        return None
+
+    def fetch(self, namespace: str, name: str) -> LiveCluster | None:  # noqa: ARG002
+        return None
+
+    def token(self, cluster: LiveCluster, *, fresh: bool = False) -> str | None:  # noqa: ARG002
+        return None
+
+    def age(self) -> float | None:
+        return 0.0
+
+    def close(self) -> None:
+        return None
+
+
+def owned_by(cluster: LiveCluster, ref: SessionRef) -> bool:
+    """Is it one of the clusters of the RayJob or RayService that `ref` names? By KubeRay's labels, see `rayclusters.py`."""
+    return (cluster.namespace, cluster.owner_kind, cluster.owner_name) == (ref.namespace, ref.kind, ref.name)
+
+
+def choose(candidates: Sequence[LiveCluster], active: str | None) -> LiveCluster | None:
+    """One of an owner's clusters: the `active` one of a RayService when that is known.
+
+    Otherwise, of a RayService, the oldest whose head may be asked: the pending cluster of an upgrade is the newer one, and KubeRay
+    deletes the older only after the switch. Of a RayJob, the newest: each retry makes a new cluster.
+    """
+    named = [c for c in candidates if c.name == active]
+    if named:
+        return named[0]
+    by_age = sorted(candidates, key=lambda c: (c.created, c.name), reverse=any(c.owner_kind == "rayjob" for c in candidates))
+    return next((c for c in by_age if c.answering), by_age[0] if by_age else None)

@@ -12,11 +12,10 @@ from cachetools import TTLCache
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from shared.errors import KubernetesUnavailable, SessionIsLive
-from shared.live.asking import WAITING_THREADS, Asker
 from shared.live.decision import Decision, HeadAnswer, State, after_asking, before_asking, outdated
+from shared.live.head_probe import WAITING_THREADS, HeadProbe
 from shared.live.heads import Heads
-from shared.live.owners import owned_by
-from shared.live.port import LiveCluster, LiveDirectory
+from shared.live.port import LiveCluster, LiveDirectory, owned_by
 from shared.sessions import LATEST, LIVE, Session, SessionRef
 from shared.settings import LiveSettings
 
@@ -29,7 +28,7 @@ class LiveResolver:
 
     def __init__(self, directory: LiveDirectory, heads: Heads, settings: LiveSettings, client: httpx.AsyncClient) -> None:
         self._directory = directory
-        self._asker = Asker(heads, settings, client)
+        self._asker = HeadProbe(heads, settings, client)
         self._threads = anyio.CapacityLimiter(WAITING_THREADS)
         self._answers: TTLCache[str, HeadAnswer] = TTLCache(_MOST_KEPT, max(settings.live_check_age, 1e-9))
         self._asking: dict[str, asyncio.Task[HeadAnswer]] = {}
@@ -132,4 +131,4 @@ def ensure_dead(session: Session, directory: LiveDirectory, heads: Heads, settin
 
 async def _ask(cluster: LiveCluster, heads: Heads, settings: LiveSettings) -> HeadAnswer:
     async with heads.client() as client:
-        return await Asker(heads, settings, client).ask(cluster)
+        return await HeadProbe(heads, settings, client).ask(cluster)

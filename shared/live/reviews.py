@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 
 from shared.errors import KubernetesUnavailable
-from shared.live.rate import RateLimit
 from shared.metrics import KUBERNETES_SECONDS, timed
+from shared.rate_limit import RateLimit
 from shared.settings import LiveSettings
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from obstore.store import AzureStore, GCSStore
 
 from shared.errors import SettingsError
 from shared.settings import StorageSettings
-from shared.storage.endpoint import check_endpoint
-from shared.storage.rust import NO_RETRIES, client_options
+from shared.storage.address import check_endpoint
+from shared.storage.obstore_runtime import NO_RETRIES, client_options
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, GCSConfig, GCSCredential

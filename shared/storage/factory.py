@@ -7,11 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from shared.errors import SettingsError
 from shared.settings import StorageSettings
-from shared.storage.endpoint import check_endpoint
+from shared.storage.address import check_endpoint
 from shared.storage.local import LocalStorage
 from shared.storage.local_writer import LocalWriter
-from shared.storage.port import Storage
-from shared.storage.writer import StorageWriter
+from shared.storage.port import Storage, StorageWriter
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 _SCHEMES = "file:///dir, s3://bucket[/root], gs://bucket[/root] or az://container[/root]"

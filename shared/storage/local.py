@@ -12,9 +12,8 @@ from io import FileIO
 from pathlib import Path
 
 from shared.errors import ObjectNotFound, StorageUnavailable
-from shared.storage.keys import is_key, is_prefix
 from shared.storage.local_directories import Directories
-from shared.storage.port import ObjectInfo
+from shared.storage.port import ObjectInfo, is_key, is_prefix
 from shared.storage.read_ahead import Answer, read_ahead
 
 _CHUNK = 1 << 20

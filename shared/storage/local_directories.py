@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from shared.storage.keys import is_key
+from shared.storage.port import is_key
 
 _HELD_OPEN = 64
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shared.errors import StorageUnavailable
-from shared.storage.keys import is_key
-from shared.storage.writer import CHECK_KEY, file_chunks
+from shared.storage.port import CHECK_KEY, file_chunks, is_key
 
 _CHUNK = 1 << 20
 # Beside what is listed, on the same file system: an object is linked into place when it is whole.

@@ -11,12 +11,11 @@ from obstore.store import AzureStore, GCSStore
 
 from shared.errors import ObjectNotFound, SettingsError, StorageUnavailable
 from shared.settings import StorageSettings
-from shared.storage import rust
+from shared.storage import obstore_runtime
 from shared.storage.cloud_stores import azure_store, gcs_store
-from shared.storage.keys import is_key, is_prefix
-from shared.storage.object_store_errors import meaning_of, status_of
 from shared.storage.object_store_writer import ObjectStoreWriter
-from shared.storage.port import ObjectInfo
+from shared.storage.obstore_runtime import meaning_of, status_of
+from shared.storage.port import ObjectInfo, is_key, is_prefix
 from shared.storage.read_ahead import Answer, read_ahead
 from shared.storage.retries import Attempts, Failure, Health, retried, same_version
 
@@ -209,7 +208,7 @@ class ObjectStoreStorage:
     def _store(self) -> GCSStore | AzureStore:
         """Made at the first use, after any fork."""
         with self._lock:
-            if not rust.usable():
+            if not obstore_runtime.usable():
                 raise StorageUnavailable(f"storage {self!r}: was used before this process was forked; open it after the fork")
             if self._opened is None:
                 self._opened = self._opener()

@@ -12,11 +12,10 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionEr
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
-from shared.storage import rust
-from shared.storage.keys import is_key
-from shared.storage.object_store_errors import meaning_of
+from shared.storage import obstore_runtime
+from shared.storage.obstore_runtime import meaning_of
+from shared.storage.port import CHECK_KEY, file_chunks, is_key
 from shared.storage.retries import Attempts, Failure, Health, retried
-from shared.storage.writer import CHECK_KEY, file_chunks
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -133,7 +132,7 @@ class ObjectStoreWriter:
     def _store(self) -> S3Store | GCSStore | AzureStore:
         """Made at the first use, after any fork."""
         with self._lock:
-            if not rust.usable():
+            if not obstore_runtime.usable():
                 raise StorageUnavailable(f"storage {self!r}: was used before this process was forked; open it after the fork")
             if self._opened is None:
                 self._opened = self._opener()

@@ -1,16 +1,30 @@
-"""The port through which everything reads the object store. Adapters: one module each beside this one.
+"""The ports through which everything reads the object store, and through which the collector and `prune`, nothing else, write it.
 
-Keys are relative to the storage root, `/`-separated, without a leading slash.
-Every method raises ObjectNotFound ("is not there") or StorageUnavailable ("could not look"), never an SDK's error.
+Keys are relative to the storage root, `/`-separated, without a leading slash. Some stores read a key as a path: `check_key` keeps all of
+them inside the root. Adapters: one module each beside this one.
+Every method raises ObjectNotFound ("is not there") or StorageUnavailable ("could not look", "could not be written"), never an SDK's error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from shared.errors import ObjectNotFound, StorageUnavailable
+
+
+def is_key(key: str) -> bool:
+    """Parts separated by single `/`, none of them `.` or `..`."""
+    return "\0" not in key and not any(part in ("", ".", "..") for part in key.split("/"))
+
+
+def is_prefix(prefix: str) -> bool:
+    """Empty, or a key and a `/`. Raises ValueError where the `/` is missing: the caller would list its neighbours, too."""
+    if prefix and not prefix.endswith("/"):
+        raise ValueError(f"prefix {prefix!r} must end in '/'")
+    return not prefix or is_key(prefix[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +78,44 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Release connections."""
+
+
+class StorageWriter(Protocol):
+    """Write access to one bucket or directory. Thread-safe. Must be created after any fork.
+
+    An object appears whole or not at all, and may be put again: the last one put is the one that is read.
+    """
+
+    def check(self) -> None:
+        """Can an object be written below the root? Writes one and deletes it. Raises StorageUnavailable with one clear line."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write one object."""
+
+    def put_file(self, key: str, path: Path, size: int) -> None:
+        """Write the first `size` bytes of a file, which may be growing, in bounded memory. Raises OSError when it cannot be read."""
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write one object unless there is one of that key; False when there is."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that are not there count as deleted."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+CHECK_KEY = "cluster-metadata/write-check"
+"""What `check` writes: no marker, as a marker lies two levels deeper."""
+
+
+def file_chunks(path: Path, size: int, chunk: int) -> Iterable[bytes]:
+    """The first `size` bytes of a file. Raises OSError, also when the file is shorter by now: Ray has rotated it."""
+    left = size
+    with path.open("rb") as file:
+        while left:
+            data = file.read(min(chunk, left))
+            if not data:
+                raise OSError(f"{path} has become shorter")
+            left -= len(data)
+            yield data

@@ -13,10 +13,9 @@ from obstore.store import S3Store
 
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
-from shared.storage import rust
-from shared.storage.keys import is_key, is_prefix
+from shared.storage import obstore_runtime
 from shared.storage.object_store_writer import ObjectStoreWriter
-from shared.storage.port import ObjectInfo
+from shared.storage.port import ObjectInfo, is_key, is_prefix
 from shared.storage.read_ahead import Answer, read_ahead
 from shared.storage.retries import Attempts, Failure, Health, retried, same_version
 from shared.storage.s3_client import bulk_store, client_of, is_aws, session_of
@@ -65,7 +64,7 @@ class S3Storage:
         self._call(lambda: self._page(self._root, None, "", 1), attempts=_PATIENCE_OF_CHECK)
 
     def prepare(self) -> None:
-        self._call(self._bulk_store if rust.usable() else self._open, attempts=1)
+        self._call(self._bulk_store if obstore_runtime.usable() else self._open, attempts=1)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         # Not every store that speaks S3 lists in key order: SeaweedFS lists directories as a file system does.
@@ -159,7 +158,7 @@ class S3Storage:
         """What obstore reads, in a tenth of boto3's time. None: boto3 shall do it, which tells what is wrong, retries longer, and knows
         keys that obstore does not.
         """
-        if size > _SMALL or self._health.down or not rust.usable():
+        if size > _SMALL or self._health.down or not obstore_runtime.usable():
             return None
         try:
             if (store := self._bulk_store()) is None:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from shared.settings import Settings, StorageSettings
 from shared.snapshots.format import FORMAT
-from shared.storage.place import place_of
+from shared.storage.address import place_of
 
 SHARDS = 16
 # Of what the index of jobs holds (`shared/jobs.py`).

@@ -9,8 +9,7 @@ import pytest
 
 from shared.errors import StorageUnavailable
 from shared.storage.factory import open_storage, open_writer
-from shared.storage.port import Storage
-from shared.storage.writer import StorageWriter
+from shared.storage.port import Storage, StorageWriter
 from tests.contract.storage_suite import Place
 
 ODD_KEYS = [

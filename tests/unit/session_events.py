@@ -114,12 +114,12 @@ def stored(
     logs: dict[str, str] | None = None,
     endpoints: dict[str, bytes] | None = None,
     log_events: list[bytes] | None = None,
-    nearby_metadata: bytes | None = None,
+    sibling_metadata: bytes | None = None,
 ) -> Stored:
     """`logs` by key below the session."""
     files = Files(logs or {})
     pieces = LogPieces(files, {info.key.removeprefix(PREFIX): info for info in files.infos()}, _no_loss)  # type: ignore[arg-type]
-    return Stored(endpoints or {}, [(f"{HEAD}/logs/events/event_X.log", b"\n".join(log_events or []))], pieces, nearby_metadata)
+    return Stored(endpoints or {}, [(f"{HEAD}/logs/events/event_X.log", b"\n".join(log_events or []))], pieces, sibling_metadata)
 
 
 def _no_loss(key: str, code: str, message: str) -> None:

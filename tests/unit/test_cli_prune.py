@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import run
-from shared.announcement import announcement_key
+from shared.collector_documents import announcement_key
 from shared.errors import StorageUnavailable
 from shared.storage.local_writer import LocalWriter
 

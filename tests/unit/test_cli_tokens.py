@@ -11,8 +11,7 @@ import pytest
 
 from api.access.rights_file import RightsFile
 from cli.main import run
-from cli.server import Server
-from cli.token_store import keep_token, token_for
+from cli.server import Server, keep_token, token_for
 
 HERE = "http://127.0.0.1:8080"
 

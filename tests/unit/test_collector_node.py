@@ -17,7 +17,7 @@ from collector.ray_env import parse_version, ray_environment
 from collector.ray_node import RayNode
 from collector.report import Reporter
 from collector.sessions import NodeSessions
-from shared.collector_report import decode_report
+from shared.collector_documents import decode_report
 from shared.errors import SettingsError, StorageUnavailable
 from shared.kuberay_env import kuberay_collector
 from shared.layout import session_of_marker

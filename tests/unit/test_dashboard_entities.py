@@ -14,8 +14,7 @@ from fakeredis.aioredis import FakeRedis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
-from api.dashboard.routing import DashboardRoutes
-from api.dashboard.scope import DashboardScope, is_browser
+from api.dashboard.routing import DashboardRoutes, DashboardScope, is_browser
 from shared.layout import log_prefixes, stored_endpoint
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.unit.session_events import HEAD, WORKER_NODE, built, ms, node_states, state, stored, two_nodes
-from workers.entities.cluster_status import NO_STATUS
+from workers.entities.cluster_facts import NO_STATUS
 from workers.entities.log_events import JOBS, of_job
 
 GCS = f"{HEAD}/logs/gcs_server.out"
@@ -57,10 +57,10 @@ def test_stored_answers_win() -> None:
     }
 
 
-@pytest.mark.parametrize(("nearby", "python"), [("2.60.0", "3.11.7"), ("2.59.0", None)])
-def test_another_session_tells_of_the_same_ray_version_only(nearby: str, python: str | None) -> None:
-    answer = msgspec.json.encode({"data": {"rayVersion": nearby, "pythonVersion": "3.11.7", "rayInitCluster": False}})
-    metadata = _docs({GCS: VERSION_LINE.format(clock="19:00:01")}, nearby_metadata=answer)["cluster_metadata"]
+@pytest.mark.parametrize(("sibling", "python"), [("2.60.0", "3.11.7"), ("2.59.0", None)])
+def test_another_session_tells_of_the_same_ray_version_only(sibling: str, python: str | None) -> None:
+    answer = msgspec.json.encode({"data": {"rayVersion": sibling, "pythonVersion": "3.11.7", "rayInitCluster": False}})
+    metadata = _docs({GCS: VERSION_LINE.format(clock="19:00:01")}, sibling_metadata=answer)["cluster_metadata"]
     assert metadata["data"] == {"rayVersion": "2.60.0", "pythonVersion": python, "rayInitCluster": False}
 
 

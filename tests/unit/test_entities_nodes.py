@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.ray.page_shapes import NODE_SHAPES
 from tests.unit.session_events import HEAD, WORKER_NODE, at, built, ms, node_defined, node_states, state, two_nodes
-from workers.entities.node_details import HOSTNAMES, SUMMARY
+from workers.entities.nodes import HOSTNAMES, NODE_SHAPES, SUMMARY
 
 _EXPECTED = {"reason": "EXPECTED_TERMINATION", "reasonMessage": "received SIGTERM"}
 

@@ -27,7 +27,7 @@ from workers.bad_data import Skipped
 from workers.entities import Entities
 from workers.entities.ends import WorkerDeath
 from workers.entities.logical_actors import chunk
-from workers.entities.node_details import detail
+from workers.entities.nodes import detail
 
 WORKER, OTHER = "cc" * 28, "dd" * 28
 RAYLET = f"{WORKER_NODE}/logs/raylet.out"

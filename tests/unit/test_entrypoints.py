@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.entities.entrypoints import LONGEST, entrypoint
+from workers.entities.submissions import LONGEST, entrypoint
 
 BEFORE = "2026-03-04 05:06:07,612\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job j: "
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.announcement import announcement_key
+from shared.collector_documents import announcement_key
 from shared.errors import KubernetesUnavailable
 from shared.live.announced import AnnouncedClusters
 from shared.live.decision import State, before_asking
 from shared.live.factory import open_live
-from shared.live.none import NoLiveClusters
+from shared.live.port import NoLiveClusters
 from shared.sessions import SessionRef
 from shared.settings import LiveSettings
 from shared.storage.local import LocalStorage

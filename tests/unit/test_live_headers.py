@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from api.live.headers import to_client, to_head
 from shared.errors import InvalidReference, KubernetesUnavailable, SettingsError
 from shared.live.heads import Heads
-from shared.live.none import NoLiveClusters
-from shared.live.port import LiveCluster
+from shared.live.port import LiveCluster, NoLiveClusters
 from shared.settings import LiveSettings
 
 CLUSTER = LiveCluster("default", "raycap", "u", datetime(2026, 11, 23, tzinfo=UTC), head_service="raycap-head-svc")

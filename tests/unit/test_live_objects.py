@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.live.owners import choose, owned_by
-from shared.live.port import LiveCluster
-from shared.live.rate import RateLimit
+from shared.live.port import LiveCluster, choose, owned_by
 from shared.live.rayclusters import read_ray_cluster
+from shared.rate_limit import RateLimit
 from shared.sessions import SessionRef
 from tests.live_kubernetes.objects import ray_cluster
 

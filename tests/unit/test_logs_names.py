@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.dashboard.logs.globs import BadGlob, matching
-from api.dashboard.logs.names import below_logs, categories, names_below, normal, shown_path
+from api.dashboard.logs.names import BadGlob, below_logs, categories, matching, names_below, normal, shown_path
 from shared.storage.port import ObjectInfo
 
 SESSION = "session_2026-11-23_19-00-40_785172_1"

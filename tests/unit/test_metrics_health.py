@@ -7,8 +7,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.dashboard import cluster
-from api.dashboard.routing import DASHBOARD, DashboardRoutes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DASHBOARD, DashboardRoutes, DashboardScope
 from shared.sessions import Session
 
 SESSION = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from api.dashboard.scope import is_browser
+from api.dashboard.routing import is_browser
 from shared.ray.redaction import REDACTED, redact, redact_rows, redact_serialized_runtime_env
 
 

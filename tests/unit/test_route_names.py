@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi import APIRouter
 
-from api.route_names import OTHER, RouteNames
+from api.request_log import OTHER, RouteNames
 
 
 def _names() -> RouteNames:

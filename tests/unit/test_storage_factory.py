@@ -10,7 +10,7 @@ from shared.errors import ObjectNotFound, SettingsError, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage.cloud_stores import azure_connection, azure_store
 from shared.storage.factory import open_storage, storage_parts
-from shared.storage.object_store_errors import meaning_of
+from shared.storage.obstore_runtime import meaning_of
 
 
 @pytest.fixture(autouse=True)

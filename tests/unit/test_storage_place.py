@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.settings import StorageSettings
-from shared.storage.place import place_of
+from shared.storage.address import place_of
 
 _ACCOUNT = "AccountName={};AccountKey={};EndpointSuffix=core.windows.net"
 

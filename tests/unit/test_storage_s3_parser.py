@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 from botocore.parsers import ResponseParserError
 
-from shared.storage.s3_parser import fast_session
+from shared.storage.s3_client import fast_session
 
 _OBJECT = "<Contents><Key>{}</Key><LastModified>2026-11-23T19:00:40.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>{}</Size></Contents>"
 _NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

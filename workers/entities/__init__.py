@@ -12,11 +12,9 @@ from shared.ray.versions import NODE_DIRECTORIES
 from shared.sessions import Session
 from workers.bad_data import PASSING, Skipped
 from workers.entities.actors import Actor, actor_of, actor_row, complete_process, place_unstarted
-from workers.entities.cluster_facts import NO_FACTS, cluster_facts
-from workers.entities.cluster_status import cluster_status
+from workers.entities.cluster_facts import NO_FACTS, cluster_facts, cluster_status
 from workers.entities.ends import TaskEnds
 from workers.entities.fields import noticing
-from workers.entities.gcs_log import GcsLog, read_gcs_log
 from workers.entities.histories import (
     ACTOR,
     DRIVER_JOB,
@@ -31,15 +29,13 @@ from workers.entities.histories import (
 )  # fmt: skip
 from workers.entities.jobs import former_drivers, job_rows
 from workers.entities.log_events import cluster_event_rows, event_documents, read_log_events
-from workers.entities.logged_workers import driver_exits, logged_worker_rows, logged_workers
+from workers.entities.logged_workers import GcsLog, driver_exits, logged_worker_rows, logged_workers, read_gcs_log
 from workers.entities.logical_actors import chunks, listed_on, logical_actor
-from workers.entities.node_details import node_documents
-from workers.entities.nodes import Node, node_of, node_row
+from workers.entities.nodes import Node, node_documents, node_of, node_row
 from workers.entities.old_ray import old_ray
 from workers.entities.placement_groups import placement_group_rows
 from workers.entities.session_end import session_documents
-from workers.entities.stored_answers import answer_documents
-from workers.entities.stored_jobs import with_stored_jobs
+from workers.entities.stored_answers import answer_documents, with_stored_jobs
 from workers.entities.submissions import submissions
 from workers.entities.workers import deaths, driver_node, driver_rows, worker_row
 from workers.event_files import Stored
@@ -96,7 +92,7 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
     ips = {node.id: node.ip for node in nodes}
     actors = made("actors", lambda: each(found[ACTOR].values(), actor_of, malformed), [])
     log_events = made("log events", lambda: read_log_events(stored.log_events, malformed), [])
-    facts = made("cluster facts", lambda: cluster_facts(stored.endpoints, stored.nearby_metadata, stored.logs, nodes, session), NO_FACTS)
+    facts = made("cluster facts", lambda: cluster_facts(stored.endpoints, stored.sibling_metadata, stored.logs, nodes, session), NO_FACTS)
     restarted_or_unstarted = any(actor.restarted_from or not actor.nodes for actor in actors)
     gcs_log = GcsLog()
     if restarted_or_unstarted or not found[WORKER]:

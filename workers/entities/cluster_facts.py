@@ -1,4 +1,7 @@
-"""What describes a cluster as a whole: Ray's version, and the head's clock, from stored answers or else from the GCS's log."""
+"""What describes a cluster as a whole: Ray's version, the head's clock, and the autoscaler's last report, which live shows as its status.
+
+Version and clock come from stored answers or else from the GCS's log, the report from `monitor.log`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,59 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.ray.times import utc_offset
+from shared.ray.proto_json import utc_offset
 from shared.sessions import Session
 from workers.bad_data import BAD_DATA
 from workers.entities.fields import decoded_object, part, text
 from workers.entities.nodes import Node
 from workers.log_pieces import LogPieces
+
+# What live says until the autoscaler has reported (Ray: `autoscaler/_private/commands.debug_status`).
+NO_STATUS = "No cluster status. It may take a few seconds for the Ray internal services to start up."
+_TAIL_BYTES = 256 << 10
+_REPORT = re.compile(
+    r"^(=+ Autoscaler status: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)? =+\n.*?)(?=^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\t|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+# Nodes that ended so shortly before the last report went with the whole cluster.
+_TEARDOWN_MS = 120_000
+
+
+def cluster_status(logs: LogPieces, nodes: Iterable[Node], offset: timedelta) -> str:
+    """The last report, or the last one before the cluster was taken down. `offset` is that of the head's clock from UTC."""
+    reports = [
+        (ms, match[1].rstrip("\n"))
+        for text in logs.tails(logs.named("monitor.log"), _TAIL_BYTES).values()
+        for match in _REPORT.finditer(text)
+        if (ms := _ms(match[2], offset)) is not None
+    ]
+    if not reports:
+        return NO_STATUS
+    reports.sort(key=lambda report: report[0])
+    end = taken_down(nodes, reports[-1][0])
+    before = [text for ms, text in reports if end is None or ms < end]
+    return before[-1] if before else reports[0][1]
+
+
+def taken_down(nodes: Iterable[Node], last_report: int) -> int | None:
+    """When (ms) the cluster began to be taken down: every worker node ended as expected, the last ones within minutes of the last report.
+
+    None when a worker node outlived the reports, as it does when pods are deleted at once.
+    """
+    workers = [node for node in nodes if not node.is_head]
+    if not workers or any(node.state != "DEAD" for node in workers):
+        return None
+    ended = [node.end for node in workers if node.expected_end and node.end > last_report - _TEARDOWN_MS]
+    return min(ended, default=None)
+
+
+def _ms(local: str, offset: timedelta) -> int | None:
+    try:
+        moment = datetime.strptime(local, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) - offset
+    except (ValueError, OverflowError):
+        return None
+    return int(moment.timestamp() * 1000)
+
 
 _HEAD_BYTES = 16 << 10
 _VERSION = re.compile(r"\bray_version=(\S+)(?: ray_commit=([0-9a-f]+))?")
@@ -74,9 +124,9 @@ NO_FACTS = ClusterFacts(None, None, timedelta(), {}, {})
 
 
 def cluster_facts(
-    endpoints: dict[str, bytes], nearby_metadata: bytes | None, logs: LogPieces, nodes: Iterable[Node], session: Session
+    endpoints: dict[str, bytes], sibling_metadata: bytes | None, logs: LogPieces, nodes: Iterable[Node], session: Session
 ) -> ClusterFacts:
-    """`nearby_metadata` is the `cluster_metadata` of another session of the same cluster; it counts only for the same Ray version."""
+    """`sibling_metadata` is the `cluster_metadata` of another session of the same cluster; it counts only for the same Ray version."""
     gcs_log = "\n".join(logs.heads(logs.rotated("gcs_server.out"), _HEAD_BYTES).values())
     logged = _VERSION.search(gcs_log)
     metadata = _object(endpoints.get("/api/v0/cluster_metadata"))
@@ -87,7 +137,7 @@ def cluster_facts(
     )
     commit = text(_object(endpoints.get("/api/version")), "ray_commit") or (logged[2] if logged else "")
     if not metadata:
-        metadata = _metadata(version, part(_object(nearby_metadata), "data"))
+        metadata = _metadata(version, part(_object(sibling_metadata), "data"))
     timezone = _object(endpoints.get("/timezone"))
     offset = utc_offset(text(timezone, "offset"))
     if offset is None:
@@ -96,13 +146,13 @@ def cluster_facts(
     return ClusterFacts(version or None, commit or None, offset, metadata, timezone)
 
 
-def _metadata(version: str, nearby: dict[str, Any]) -> dict[str, Any]:
-    if text(nearby, "rayVersion") != version:
-        nearby = {}
+def _metadata(version: str, sibling: dict[str, Any]) -> dict[str, Any]:
+    if text(sibling, "rayVersion") != version:
+        sibling = {}
     data = {
         "rayVersion": version or None,
-        "pythonVersion": text(nearby, "pythonVersion") or None,
-        "rayInitCluster": bool(nearby.get("rayInitCluster")),
+        "pythonVersion": text(sibling, "pythonVersion") or None,
+        "rayInitCluster": bool(sibling.get("rayInitCluster")),
     }
     return {"result": True, "msg": "", "data": data}
 

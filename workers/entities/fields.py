@@ -13,8 +13,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, cast
 
-from shared.ray.ids import id_or_none, to_hex
-from shared.ray.times import ns
+from shared.ray.proto_json import id_or_none, ns, to_hex
 from workers.bad_data import BAD_DATA, Skipped
 from workers.task_events.lines import decode_event, packable
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.ray.google_style import google_style
+from shared.ray.proto_json import google_style
 from workers.bad_data import BAD_DATA
 from workers.entities.fields import amounts, part, text
 from workers.entities.histories import Malformed

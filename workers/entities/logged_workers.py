@@ -1,8 +1,11 @@
-"""Workers as logs tell of them. Ray before 2.58 exports no WORKER_* events; the raylets' logs name every worker that began and ended.
+"""Workers as logs tell of them: of every Ray how they crashed, and of Ray before 2.58, which exports no WORKER_* events, all of them.
 
 Measured on sessions of Ray 2.54 and 2.55, against what the live dashboard said: all workers, types of exit and pids are equal, ends
 and launches to within 15 ms; a raylet's own reason for an exit ("its placement group was removed") is in no log.
 
+Lines of `gcs_server.out`:
+- Reporting worker exit, worker id = {id}, .. exit_detail = {detail}. Unintentional worker failures ..
+- Leasing worker for actor. actor_id={id} .. node_id={id}
 Lines of `raylet.out`:
 - Started worker process with pid {pid} worker_id={id}
 - Disconnecting worker, graceful=.., disconnect_type={n}, .. worker_id={id}
@@ -15,13 +18,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from workers.entities.ends import EXIT_TYPES, WorkerDeath
-from workers.entities.gcs_log import TIME, ms_of
 from workers.log_pieces import LogPieces
+
+# How lines of Ray's C++ processes begin.
+TIME = r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) "
+_WANTED = re.compile(rb"Reporting worker exit, worker id = |Leasing worker for actor\. actor_id=")
+_CRASHED = re.compile(r"Reporting worker exit, worker id = ([0-9a-f]{56}),.* exit_detail = (.*?)\.? Unintentional worker failures")
+_LEASING = re.compile(TIME + r".*Leasing worker for actor\. actor_id=([0-9a-f]{32})\b.* node_id=([0-9a-f]{56})")
+
+
+@dataclass(frozen=True, slots=True)
+class GcsLog:
+    """`crashes`: details by worker id. `leases`: by actor id the nodes that were asked for a worker, and when (ms), in order."""
+
+    crashes: dict[str, str] = field(default_factory=dict)
+    leases: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+
+def read_gcs_log(logs: LogPieces, offset: timedelta) -> GcsLog:
+    """`offset` is that of the head's clock from UTC."""
+    found = GcsLog()
+    for key in logs.rotated("gcs_server.out"):
+        for line in logs.lines(key, _WANTED):
+            if match := _CRASHED.search(line):
+                found.crashes[match[1]] = match[2]
+            elif match := _LEASING.search(line):
+                found.leases.setdefault(match[2], []).append((ms_of(match[1], offset), match[3]))
+    return found
+
+
+def ms_of(local: str, offset: timedelta) -> int:
+    """The time of a line of a log that was written on a clock so far from UTC, in ms since the epoch."""
+    moment = datetime.strptime(local, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=UTC) - offset
+    return round(moment.timestamp() * 1000)
+
 
 _OF_WORKERS = re.compile(rb"Started worker process with pid |Disconnecting worker, graceful=")
 _STARTED = re.compile(TIME + r".*Started worker process with pid (\d+)\b.* worker_id=([0-9a-f]{56})")

@@ -9,7 +9,7 @@ from shared.ray.versions import EXECUTORS_NODE, LOG_INFO, SUMMARY_BY_NAME, WHOLE
 from shared.sessions import Session
 from workers.entities.ends import OldRay
 from workers.entities.logged_workers import LoggedWorker
-from workers.entities.node_details import TEMP_DIR
+from workers.entities.nodes import TEMP_DIR
 
 # A worker that was started before there was a job for it: its files name none.
 _PRESTARTED = re.compile(r"[^/]+/logs/(?:old/)?worker-([0-9a-f]{56})-f{8}-\d+\.out")

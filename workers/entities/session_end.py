@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.ray.times import ns
+from shared.ray.proto_json import ns
 from shared.sessions import Session
 from workers.entities.fields import text
 from workers.entities.nodes import Node

@@ -19,15 +19,14 @@ from shared.layout import data_prefixes, endpoint_of, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
 from workers.bad_data import BAD_DATA, Skipped
-from workers.entities.entrypoints import entrypoint
 from workers.entities.fields import decoded_object, noticing, part, text
 from workers.entities.histories import Malformed
 from workers.entities.jobs import job_rows
 from workers.entities.log_events import read_log_events
-from workers.entities.stored_jobs import ENDPOINT, with_stored_jobs
-from workers.entities.submissions import Submission, submissions
+from workers.entities.stored_answers import ENDPOINT, with_stored_jobs
+from workers.entities.submissions import Submission, entrypoint, submissions
 from workers.log_pieces import LogPieces
-from workers.nearby import METADATA
+from workers.sibling_sessions import METADATA
 
 # Of log events the end, as they tell of the latest jobs; a larger answer is left to the load.
 _LOG_EVENTS, _LARGEST_ANSWER, _LOG_PIECE = 1 << 20, 4 << 20, 64 << 10

@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from shared.ray.ids import to_hex
-from shared.ray.times import ns
+from shared.ray.proto_json import ns, to_hex
 from workers.bad_data import BAD_DATA, Skipped
 
 Fields = dict[str, Any]

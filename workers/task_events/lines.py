@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from shared.ray.enums import EVENT_TYPES
+from shared.ray.proto_json import EVENT_TYPES
 from workers.bad_data import BAD_DATA, Skipped
 from workers.snake_case_events import camel_case
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from shared.ray.enums import ERROR_TYPES, LANGUAGES, TASK_STATES, TASK_TYPES
+from shared.ray.proto_json import ERROR_TYPES, LANGUAGES, TASK_STATES, TASK_TYPES
 from workers.bad_data import BAD_DATA, Skipped
 from workers.task_events.fields import (
     TASK_ID_LENGTH,

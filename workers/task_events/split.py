@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.ray.enums import EVENT_TYPES
+from shared.ray.proto_json import EVENT_TYPES
 from workers.bad_data import BAD_DATA, Skipped
 from workers.task_events.lines import decode_lines, packable
 from workers.task_events.ranges import Ranges

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from api.dashboard.logs.names import names_below
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope
 from shared.layout import log_prefixes
 
 _NODE_DIGITS = 56

@@ -18,7 +18,7 @@ from api.dashboard.logs.names import GZ, OLD, below_logs, shown_path
 from api.dashboard.logs.nodes import all_nodes, checked_id, checked_node, is_node, log_names, node_of_ip
 from api.dashboard.logs.options import LogOptions
 from api.dashboard.logs.task_lines import NotSure, lines_before, lines_of_run
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefixes
 from shared.ray.columns import TASKS

@@ -14,13 +14,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from api.dashboard import answers
 from api.dashboard.logs.content import content
-from api.dashboard.logs.globs import BadGlob, matching
-from api.dashboard.logs.names import categories
+from api.dashboard.logs.names import BadGlob, categories, matching
 from api.dashboard.logs.nodes import BadId, checked_node, is_node, log_names, node_of_ip
 from api.dashboard.logs.options import BadOptions, log_options, whole_number
 from api.dashboard.logs.resolve import LogNotFound, resolve
-from api.dashboard.routing import Routes
-from api.dashboard.scope import DashboardScope
+from api.dashboard.routing import DashboardScope, Routes
 from shared.errors import ObjectNotFound
 
 routes = Routes()

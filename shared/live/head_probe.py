@@ -28,7 +28,7 @@ class _Version(msgspec.Struct):
     session_name: str = ""
 
 
-class Asker:
+class HeadProbe:
     """One per event loop."""
 
     def __init__(self, heads: Heads, settings: LiveSettings, client: httpx.AsyncClient) -> None:

@@ -31,7 +31,7 @@ class _Answer(Generic[_V]):
     tried_at: float
 
 
-class Kept(Generic[_K, _V]):
+class KubernetesCache(Generic[_K, _V]):
     """Values by key. Thread-safe."""
 
     def __init__(self, seconds: float, *, usable: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:

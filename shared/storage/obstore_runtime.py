@@ -1,8 +1,11 @@
-"""What an exception of obstore means. It names few kinds; the rest is in its text."""
+"""obstore in this process: options of its clients, the guard of its Rust runtime against forks, and what its exceptions mean."""
 
 from __future__ import annotations
 
+import os
 import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from obstore.exceptions import (
     BaseError,
@@ -14,7 +17,38 @@ from obstore.exceptions import (
 )
 
 from shared.errors import ObjectNotFound, StorageUnavailable
+from shared.settings import StorageSettings
 from shared.storage.retries import Failure
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+_started_in: int | None = None
+
+
+def usable() -> bool:
+    """Ask before every use: threads of the runtime do not survive a fork, and a child that inherits it would hang for ever."""
+    global _started_in  # noqa: PLW0603  the runtime is one per process
+    if _started_in is None:
+        _started_in = os.getpid()
+    return _started_in == os.getpid()
+
+
+def client_options(settings: StorageSettings, scheme: str) -> ClientConfig:
+    """Deadlines and connections as the settings say."""
+    return {
+        "allow_http": scheme == "http",
+        "timeout": timedelta(seconds=settings.storage_timeout),
+        "connect_timeout": timedelta(seconds=min(settings.storage_timeout, 5.0)),
+        "read_timeout": timedelta(seconds=settings.storage_timeout / 3),
+        "pool_max_idle_per_host": str(settings.storage_connections),
+        "pool_idle_timeout": timedelta(seconds=60),
+    }
+
+
+# Retries are ours: they cover bodies, know when a store is down, and keep one deadline over all attempts.
+NO_RETRIES: RetryConfig = {"max_retries": 0}
+
 
 _STATUS = re.compile(r"status code: (\d{3})")
 # Of addresses only the part that holds no signature is shown.

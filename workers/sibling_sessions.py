@@ -14,7 +14,7 @@ _STORED_METADATA = "fetched_endpoints/restful__api__v0__cluster_metadata"
 _TRIED = 5
 
 
-def nearby_metadata(storage: Storage, session: Session) -> bytes | None:
+def sibling_metadata(storage: Storage, session: Session) -> bytes | None:
     """The `cluster_metadata` of the session nearest in time that has one; None if there is none, or none could be read."""
     try:
         for other in _by_distance(storage, session)[:_TRIED]:

@@ -1,4 +1,4 @@
-"""Kept answers: shared reads, outages, and what may not be kept."""
+"""KubernetesCache answers: shared reads, outages, and what may not be kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import KubernetesUnavailable
-from shared.live.kept import Kept, KubernetesSaysNo
+from shared.live.kubernetes_cache import KubernetesCache, KubernetesSaysNo
 from tests.waiting import wait_until
 
 
@@ -36,7 +36,7 @@ class Clock:
 
 def test_a_value_is_read_anew_after_its_time() -> None:
     clock, source = Clock(), Source()
-    kept: Kept[str, str] = Kept(5, clock=clock)
+    kept: KubernetesCache[str, str] = KubernetesCache(5, clock=clock)
     assert [kept.get("k", source), kept.get("k", source)] == ["first", "first"]
     assert source.reads == 1
     clock.now += 5
@@ -46,7 +46,7 @@ def test_a_value_is_read_anew_after_its_time() -> None:
 
 def test_fresh_means_a_second_old_at_most() -> None:
     clock, source = Clock(), Source()
-    kept: Kept[str, str] = Kept(60, clock=clock)
+    kept: KubernetesCache[str, str] = KubernetesCache(60, clock=clock)
     kept.get("k", source)
     clock.now += 0.9
     kept.get("k", source, fresh=True)
@@ -58,7 +58,7 @@ def test_fresh_means_a_second_old_at_most() -> None:
 
 def test_nothing_is_kept_for_zero_seconds() -> None:
     source = Source()
-    kept: Kept[str, str] = Kept(0, clock=Clock())
+    kept: KubernetesCache[str, str] = KubernetesCache(0, clock=Clock())
     kept.get("k", source)
     kept.get("k", source)
     assert source.reads == 2
@@ -67,7 +67,7 @@ def test_nothing_is_kept_for_zero_seconds() -> None:
 def test_failures_are_never_kept() -> None:
     source = Source()
     source.error = KubernetesUnavailable("away")
-    kept: Kept[str, str] = Kept(60, usable=600, clock=Clock())
+    kept: KubernetesCache[str, str] = KubernetesCache(60, usable=600, clock=Clock())
     with pytest.raises(KubernetesUnavailable):
         kept.get("k", source)
     source.error = None
@@ -76,7 +76,7 @@ def test_failures_are_never_kept() -> None:
 
 def test_an_outage_is_bridged_for_a_while_without_asking_every_time() -> None:
     clock, source = Clock(), Source()
-    kept: Kept[str, str] = Kept(5, usable=300, clock=clock)
+    kept: KubernetesCache[str, str] = KubernetesCache(5, usable=300, clock=clock)
     kept.get("k", source)
     source.error = KubernetesUnavailable("away")
     clock.now += 6
@@ -89,7 +89,7 @@ def test_an_outage_is_bridged_for_a_while_without_asking_every_time() -> None:
 
 def test_an_outage_is_not_bridged_for_who_wants_it_fresh() -> None:
     clock, source = Clock(), Source()
-    kept: Kept[str, str] = Kept(5, usable=300, clock=clock)
+    kept: KubernetesCache[str, str] = KubernetesCache(5, usable=300, clock=clock)
     kept.get("k", source)
     source.error = KubernetesUnavailable("away")
     clock.now += 2
@@ -99,7 +99,7 @@ def test_an_outage_is_not_bridged_for_who_wants_it_fresh() -> None:
 
 def test_what_is_missing_is_said_at_once() -> None:
     clock, source = Clock(), Source()
-    kept: Kept[str, str] = Kept(5, usable=300, clock=clock)
+    kept: KubernetesCache[str, str] = KubernetesCache(5, usable=300, clock=clock)
     kept.get("k", source)
     source.error = KubernetesSaysNo("Secret gone")
     clock.now += 6
@@ -114,7 +114,7 @@ def test_what_is_missing_is_said_at_once() -> None:
 def test_who_asks_at_the_same_time_shares_one_read(error: Exception | None) -> None:
     source, go = Source(), threading.Event()
     source.error = error
-    kept: Kept[str, str] = Kept(60)
+    kept: KubernetesCache[str, str] = KubernetesCache(60)
 
     def slow() -> str:
         assert go.wait(10)
