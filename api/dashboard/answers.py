@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -9,23 +10,19 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 _encode = msgspec.json.Encoder().encode
-# In a request's scope: whoever set it takes a whole body, as a list under the same name in one body message. So what is cached already
-# need not be copied together.
-PIECES = "pieces"
 NOT_FOUND = b"404: Not Found"
 
 
-class _Pieces(Response):
+class Pieces(Response):
+    """JSON in pieces, which may be large, or cached blocks that need not be copied together."""
+
     def __init__(self, pieces: list[bytes]) -> None:
         super().__init__(media_type="application/json", headers={"content-length": str(sum(map(len, pieces)))})
-        self._pieces = pieces
+        self.pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if scope.get(PIECES):
-            await send({"type": "http.response.body", PIECES: self._pieces})
-            return
-        for piece in self._pieces:
+        for piece in self.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body"})
 
@@ -33,11 +30,6 @@ class _Pieces(Response):
 def json_bytes(body: bytes, status: int = 200) -> Response:
     """JSON that is text already."""
     return Response(body, status, media_type="application/json")
-
-
-def json_pieces(pieces: list[bytes]) -> Response:
-    """The same in pieces, which may be large."""
-    return _Pieces(pieces)
 
 
 def envelope(msg: str, data: bytes | dict[str, Any], *, result: bool = True, status: int = 200) -> Response:
@@ -57,3 +49,8 @@ def refused(reason: str, status: int = 400) -> Response:
 def not_found() -> Response:
     """What aiohttp answers for a path that it has no route for."""
     return Response(NOT_FOUND, 404, media_type="text/plain")
+
+
+def wrong_method(allowed: Iterable[str]) -> Response:
+    """What aiohttp answers for a method that a path has no route for."""
+    return Response(b"405: Method Not Allowed", 405, {"Allow": ", ".join(sorted(allowed))}, media_type="text/plain")

@@ -1,4 +1,4 @@
-"""The dashboard's routes as one ASGI app, behind what is the same for all of them.
+"""The dashboard as one ASGI app: its routes, behind what is the same for all of them.
 
 Finds the session, waits a while for its load, passes requests of live sessions on, answers 304, packs bodies, and keeps
 whole answers in the replica's bounded cache: snapshots never change, so an answer is good for as long as its generation.
@@ -13,14 +13,14 @@ from functools import lru_cache
 from typing import Any, cast
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from api import compression
 from api.audit import audit_live, require
 from api.dashboard import answers
-from api.dashboard.capture import Answer, Capture, Headers, tagged
-from api.dashboard.routing import DASHBOARD, DashboardRoutes, DashboardScope, is_browser, passed_on_by_ray
+from api.dashboard.encoding import Answer, Headers, encode_stream, encoded, tagged
+from api.dashboard.routing import DashboardRoutes, DashboardScope, is_browser, passed_on_by_ray
 from api.dashboard.version_check import go_on, is_version_check
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
@@ -43,8 +43,6 @@ _VERSION = "/api/version"
 _PARTS = ("namespace", "kind", "name", "session")
 # A dashboard asks for one session again and again.
 _reference = lru_cache(maxsize=1024)(SessionRef.of)
-# In a request's scope: the outer app's handlers of errors. A route would use them itself, and a snapshot that is gone be the end of it.
-_ERROR_HANDLERS = "starlette.exception_handlers"
 # No route of the Ray dashboard begins so: a path that is none of our own either is a mistake, not a question about a session.
 _OURS = ("clusters", "sessions", "enter_cluster")
 
@@ -105,8 +103,8 @@ class Dashboard:
             if not entered.generation:
                 return await self._still_loading(entered)(scope, receive, send)
             if scope["method"] not in _READ_METHODS:
-                made_for = self._scope(entered, is_browser(scope["headers"]))
-                return await self._routes({**scope, DASHBOARD: made_for, _ERROR_HANDLERS: ({}, {})}, receive, sending)
+                response = await self._routes.respond(scope, receive, self._scope(entered, is_browser(scope["headers"])))
+                return await response(scope, receive, sending)
             await sessions.note_use(entered)
             try:
                 return await self._answer(entered, request, sending)
@@ -178,21 +176,20 @@ class Dashboard:
 
     async def _made(self, entered: Entered, request: Request, send: Send, tag: bytes, encoding: str, *, browser: bool) -> Answer | None:
         """A route's answer; None if it was streamed."""
-        scope = {
-            **request.scope,
-            DASHBOARD: self._scope(entered, browser),
-            answers.PIECES: True,
-            _ERROR_HANDLERS: ({}, {}),
-        }
-        capture = Capture(send, tag, encoding, head=scope["method"] == "HEAD")
+        scope, streaming = request.scope, False
         try:
             async with cast("Sessions", self._state.sessions).reading(entered):
-                await self._routes(scope, request.receive, capture)
+                response = await self._routes.respond(scope, request.receive, self._scope(entered, browser))
+                if isinstance(response, StreamingResponse):
+                    response = await encode_stream(response, tag, encoding, head=scope["method"] == "HEAD")
+                    streaming = True
+                    await response(scope, request.receive, send)
+                    return None
         except HistoryError as exc:
-            if capture.streaming:
+            if streaming:
                 raise RuntimeError("too late for another answer: this one is cut off") from exc
             raise
-        return await capture.finish()
+        return await encoded(response, tag, encoding)
 
 
 def _problem(exc: HistoryError, scope: Scope) -> Response:

@@ -1,4 +1,4 @@
-"""Routes of the dashboard: a list of them for each module that answers some, all of them as one app, and what they answer from.
+"""Routes of the dashboard: a list of them for each module that answers some, all of them as one, and what they answer from.
 
 Plain Starlette: what FastAPI would add for each request (checked parameters, dependencies) takes as long as ten answers, and live has its
 own ideas of what is wrong with a parameter.
@@ -12,8 +12,8 @@ from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope
 
 from api.dashboard import answers
 from shared.sessions import Session
@@ -61,11 +61,9 @@ def is_browser(headers: list[tuple[bytes, bytes]]) -> bool:
 
 
 Endpoint = Callable[[Request, DashboardScope], Awaitable[Response]]
-# In a request's scope: its DashboardScope.
-DASHBOARD = "dashboard"
 
 
-class Routes(list[BaseRoute]):
+class Routes(list[Route]):
     """Endpoints by path, in the order in which they are tried. An endpoint gets the request and what it answers from."""
 
     def get(self, path: str) -> Callable[[Endpoint], Endpoint]:
@@ -76,40 +74,43 @@ class Routes(list[BaseRoute]):
 
     def _register(self, path: str, *methods: str) -> Callable[[Endpoint], Endpoint]:
         def register(endpoint: Endpoint) -> Endpoint:
-            async def answer(request: Request) -> Response:
-                return await endpoint(request, cast("DashboardScope", request.scope[DASHBOARD]))
-
-            self.append(Route(path, answer, methods=methods, name=endpoint.__name__))
+            self.append(Route(path, endpoint, methods=methods, name=endpoint.__name__))
             return endpoint
 
         return register
 
 
 class DashboardRoutes:
-    """All routes as an ASGI app. What a route raises is for the caller; a path that live does not know gets live's answer for it.
-
-    A `/` at the end of a path means nothing, as with KubeRay's server.
-    """
+    """All routes. A `/` at the end of a path means nothing, as with KubeRay's server."""
 
     def __init__(self, modules: Iterable[Routes]) -> None:
         self.routes = [route for routes in modules for route in routes]
-        self._router = Router(self.routes, redirect_slashes=False, default=_unknown)
-        self._beginnings = {beginning(route.path) for route in self.routes if isinstance(route, Route)}
+        self._beginnings = {beginning(route.path) for route in self.routes}
 
     def may_know(self, path: str) -> bool:
         """False: no route begins like this path. Cheaper than trying them all."""
         return beginning(path) in self._beginnings
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(self, scope: Scope, receive: Receive, dashboard: DashboardScope) -> Response:
+        """The endpoint's response, of which nothing has been sent; a path or method that live does not know gets live's answer for it.
+
+        Raises what the endpoint raises.
+        """
         if scope["path"].endswith("/"):
             scope = {**scope, "path": scope["path"].rstrip("/")}
-        await self._router(scope, receive, send)
+        allowed: set[str] = set()
+        for route in self.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                endpoint = cast("Endpoint", found["endpoint"])
+                return await endpoint(Request({**scope, **found}, receive), dashboard)
+            if match is Match.PARTIAL:
+                allowed |= route.methods or set()
+        if allowed:
+            return answers.wrong_method(allowed)
+        return answers.not_found()
 
 
 def beginning(path: str) -> str:
     """The first segment of a path."""
     return path.split("/", 2)[1] if "/" in path else ""
-
-
-async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
-    await answers.not_found()(scope, receive, send)

@@ -84,8 +84,8 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
     meta = await scope.snapshot.meta()
     if resource.name not in meta.tables:
         if page := await stored_page(scope, f"/api/v0/{resource.name}", options):
-            return answers.json_pieces(list_body(page, page.total, meta, None))
-        return answers.json_pieces(list_body(Page(0, 0, []), 0, meta, [NEVER_STORED.format(name=resource.name.replace("_", " "))]))
+            return answers.Pieces(list_body(page, page.total, meta, None))
+        return answers.Pieces(list_body(Page(0, 0, []), 0, meta, [NEVER_STORED.format(name=resource.name.replace("_", " "))]))
     source = options.source
     if resource is TASKS and options.exclude_driver:
         source = (NOT_DRIVER, *source)
@@ -96,7 +96,7 @@ async def _answer(resource: Resource, options: ListOptions, scope: DashboardScop
     page = await table.select(options.filters, source=source, limit=options.limit, detail=options.detail, browser=scope.browser)
     total = page.total if resource is TASKS else meta.tables[resource.name].rows
     after_source = page.total if resource in (TASKS, NODES) else total
-    return answers.json_pieces(list_body(page, total, meta, warned(meta, resource.name, detail=options.detail), after_source=after_source))
+    return answers.Pieces(list_body(page, total, meta, warned(meta, resource.name, detail=options.detail), after_source=after_source))
 
 
 async def _whole_list(resource: Resource, found: AsyncIterator[Page], meta: Meta, *, detail: bool) -> AsyncIterator[bytes]:

@@ -77,7 +77,7 @@ async def summarize_tasks(request: Request, scope: DashboardScope) -> Response:
         _encode(partial_failure(meta)),
         _encode(warnings),
     )
-    return answers.json_pieces([before, *stored, after])
+    return answers.Pieces([before, *stored, after])
 
 
 async def _stored(scope: DashboardScope, by: str, job: str | None) -> list[bytes]:

@@ -11,16 +11,16 @@ import httpx
 import msgspec
 import pytest
 from fakeredis.aioredis import FakeRedis
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
-from api.dashboard.routing import DashboardRoutes, DashboardScope, is_browser
+from api.dashboard.routing import DashboardScope
 from shared.layout import log_prefixes, stored_endpoint
 from shared.snapshots.cache import BlockCache
 from shared.snapshots.reader import SnapshotReader
 from shared.storage.local import LocalStorage
 from shared.store.keys import Keyspace
 from tests.unit import session_events as made
+from tests.unit.dashboard_app import dashboard_app
 from workers.entities import Entities
 from workers.snapshot_end import entity_fields, meta_field
 
@@ -69,15 +69,6 @@ def _entities() -> Entities:
     )
 
 
-def _within(app: ASGIApp, scope_of: DashboardScope) -> ASGIApp:
-    async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
-        browser = is_browser(scope["headers"])
-        within = DashboardScope(scope_of.session, scope_of.generation, scope_of.snapshot, scope_of.storage, browser)
-        await app({**scope, "dashboard": within}, receive, send)
-
-    return scoped
-
-
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     entities = _entities()
@@ -90,7 +81,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     log.write_bytes('50 %\r100 %\r\n"quoted" ü\n\xff'.encode("latin-1").replace(b"\xfc", "ü".encode()))
     reader = SnapshotReader(redis, keys, "1", BlockCache(1 << 20))
     scope = DashboardScope(made.SESSION, "1", reader, LocalStorage(tmp_path), browser=False)
-    transport = httpx.ASGITransport(_within(DashboardRoutes(_ROUTERS), scope))
+    transport = httpx.ASGITransport(dashboard_app(scope, *_ROUTERS, by_headers=True))
     async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:
         yield client
 

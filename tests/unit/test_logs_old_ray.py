@@ -9,16 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from api.dashboard.logs import task_lines
 from api.dashboard.logs.content import LogFile
 from api.dashboard.logs.routes import routes
 from api.dashboard.logs.task_lines import NotSure, lines_before, lines_of_run
-from api.dashboard.routing import DASHBOARD, DashboardRoutes
 from shared.sessions import Session
 from shared.storage.local import LocalStorage
 from tests.memory_snapshot import MemorySnapshot
+from tests.unit.dashboard_app import dashboard_app
 
 SESSION = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")
 NODE, WORKER, JOB = "2a" * 28, "77" * 28, "03000000"
@@ -54,12 +53,7 @@ async def _log(root: Path, rows: list[dict[str, Any]], number: int, *, version: 
     scope_of = SimpleNamespace(
         session=SESSION, snapshot=MemorySnapshot({"tasks": rows}, ray_version=version), storage=LocalStorage(root), browser=False
     )
-    app = DashboardRoutes([routes])
-
-    async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, DASHBOARD: scope_of}, receive, send)
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(scoped), base_url="http://history") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(dashboard_app(scope_of, routes)), base_url="http://history") as client:
         return await client.get(f"/api/v0/logs/file?task_id={_task_id(number)}&lines=-1")
 
 

@@ -10,15 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from api.dashboard.logs.routes import routes
-from api.dashboard.routing import DASHBOARD, DashboardRoutes
 from shared.errors import StorageUnavailable
 from shared.sessions import Session
 from shared.storage.local import LocalStorage
 from shared.storage.port import ObjectInfo
 from tests.memory_snapshot import MemorySnapshot
+from tests.unit.dashboard_app import dashboard_app
 
 SESSION = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")
 LOGS = f"/tmp/ray/{SESSION.session}/logs"
@@ -111,13 +110,8 @@ def storage(tmp_path: Path) -> _Storage:
 
 @pytest.fixture
 async def client(storage: _Storage) -> AsyncIterator[httpx.AsyncClient]:
-    app = DashboardRoutes([routes])
     within = SimpleNamespace(session=SESSION, snapshot=MemorySnapshot(TABLES), storage=storage, browser=False)
-
-    async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, DASHBOARD: within}, receive, send)
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(scoped), base_url="http://history") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(dashboard_app(within, routes)), base_url="http://history") as client:
         yield client
 
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.dashboard import cluster
-from api.dashboard.routing import DASHBOARD, DashboardRoutes, DashboardScope
+from api.dashboard.routing import DashboardScope
 from shared.sessions import Session
+from tests.unit.dashboard_app import dashboard_app
 
 SESSION = Session("default", "raycap", "session_2026-11-23_19-00-40_785172_1")
 
 
 async def _asked(path: str, *, browser: bool, grafana_url: str = "") -> httpx.Response:
-    routes: ASGIApp = DashboardRoutes([cluster.routes])
     told = DashboardScope(SESSION, "1", None, None, browser, grafana_url)  # type: ignore[arg-type]
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await routes({**scope, DASHBOARD: told}, receive, send)
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://h") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(dashboard_app(told, cluster.routes)), base_url="http://h") as client:
         return await client.get(path)
 
 

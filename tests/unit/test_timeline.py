@@ -8,11 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from api.dashboard import timeline
-from api.dashboard.routing import DASHBOARD, DashboardRoutes
 from tests.memory_snapshot import MemorySnapshot
+from tests.unit.dashboard_app import dashboard_app
 
 JOB, OTHER_JOB = "03000000", "04000000"
 MOST = 10_000
@@ -43,13 +42,8 @@ def _task(number: int, job: str = JOB, **columns: Any) -> dict[str, Any]:
 
 
 def _client(tasks: list[dict[str, Any]]) -> httpx.AsyncClient:
-    app = DashboardRoutes([timeline.routes])
     within = SimpleNamespace(snapshot=MemorySnapshot({"tasks": tasks}), browser=False)
-
-    async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, DASHBOARD: within}, receive, send)
-
-    return httpx.AsyncClient(transport=httpx.ASGITransport(scoped), base_url="http://history")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(dashboard_app(within, timeline.routes)), base_url="http://history")
 
 
 @pytest.fixture
