@@ -40,12 +40,12 @@ from api.pages import router as pages
 from api.request_log import RequestLog, RouteNames
 from api.sessions import routes as sessions
 from api.sessions.service import Sessions
+from api.snapshots.fields import BlockCache
 from shared.catalogue import Catalogue
 from shared.live.factory import open_live
 from shared.logs import set_up_logs
 from shared.queue import LoadQueue, make_celery
 from shared.settings import Settings
-from shared.snapshots.cache import BlockCache
 from shared.storage.factory import open_storage
 from shared.storage.metered import MeteredStorage
 from shared.store.client import open_async_redis

@@ -15,7 +15,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from shared.errors import SettingsError
 from shared.settings import RedisSettings
-from shared.snapshots.format import FORMAT
+from shared.snapshot_format import FORMAT
 from shared.store.address import RedisAddress, is_redis, without_secrets
 from shared.store.keys import Keyspace
 from shared.store.start_check import check_redis

@@ -10,7 +10,7 @@ import zstandard
 
 from shared.ray.error_text import last_raised
 from shared.sessions import Session
-from shared.snapshots.format import compress, decompress
+from shared.snapshot_format import compress, decompress
 
 SUCCEEDED, FAILED, STOPPED = ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 STATUSES = ("PENDING", "RUNNING", *ENDED)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from api.snapshots.reader import SnapshotReader
+from api.snapshots.table import TableReader
+from shared import snapshot_format as fmt
 from shared.ray.columns import RESOURCES
-from shared.snapshots import format as fmt
-from shared.snapshots.format import Meta, TableIndex
-from shared.snapshots.reader import SnapshotReader
-from shared.snapshots.table import TableReader
-from shared.snapshots.writer import small_table
+from shared.snapshot_format import Meta, TableIndex
+from workers.snapshot_writer import small_table
 
 
 class MemorySnapshot:

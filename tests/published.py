@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from shared.sessions import Session
 from shared.settings import LoadSettings, StorageSettings
-from shared.snapshots.format import Warned
+from shared.snapshot_format import Warned
 from shared.storage.factory import open_storage
 from tests.in_process import InProcess
 from workers.event_files import list_files

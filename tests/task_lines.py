@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.ray.columns import TASKS
-from shared.snapshots.format import TableIndex
+from shared.snapshot_format import TableIndex
 from tests.memory_snapshot import MemorySnapshot
 from tests.unit.session_events import JOB, at, b64
 from workers.engine import PYTHON, Engine

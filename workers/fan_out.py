@@ -16,7 +16,7 @@ import msgspec
 
 from shared.ray.function_summary import CountKey
 from shared.settings import LoadSettings
-from shared.snapshots.format import PartIndex, compress_passing, decompress
+from shared.snapshot_format import PartIndex, compress_passing, decompress
 from shared.storage.port import ObjectInfo, Storage
 from shared.store.protocol.ledger import Step
 from workers.bad_data import Skipped

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import structlog
 
 from shared.ray.function_summary import CountKey
-from shared.snapshots.format import PartIndex, Tally
+from shared.snapshot_format import PartIndex, Tally
 from shared.storage.port import Storage
 from workers.bad_data import PASSING, Skipped
 from workers.engine import engine_for

@@ -16,7 +16,7 @@ from shared.errors import RecordMissing, StaleGeneration, StorageUnavailable, St
 from shared.metrics import LOAD_SECONDS, LOADS, LOST_FILES, PHASE_SECONDS, SNAPSHOT_WRITTEN, count_failed, count_progress
 from shared.sessions import Session
 from shared.settings import LoadSettings
-from shared.snapshots.format import Warned
+from shared.snapshot_format import Warned
 from shared.store.client import SyncRedis
 from shared.store.job_index import JobIndex
 from shared.store.keys import Keyspace

@@ -11,10 +11,10 @@ import ray_history_core as core
 
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
-from shared.snapshots.format import BETWEEN_ROWS, LoadedColumn, joint_counts
-from shared.snapshots.writer import BLOCK_ROWS, TablePart
+from shared.snapshot_format import BETWEEN_ROWS, LoadedColumn, joint_counts
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
+from workers.snapshot_writer import BLOCK_ROWS, TablePart
 from workers.task_events.ranges import Ranges
 from workers.task_events.records import decode_records, encode_records
 from workers.task_events.render import DRIVER

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from shared.ray import versions
 from shared.ray.versions import release_of, shown
-from shared.snapshots.format import Warned
+from shared.snapshot_format import Warned
 
 _SETTINGS = (
     "RAY_enable_ray_event=1, RAY_enable_core_worker_ray_event_to_aggregator=1, "

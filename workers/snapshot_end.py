@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from shared import snapshot_format as fmt
 from shared.ray.columns import RESOURCES, TASKS
 from shared.ray.function_summary import CountKey, summary_by_function
 from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
-from shared.snapshots import format as fmt
-from shared.snapshots.format import Meta, PartIndex, TableIndex, Warned
-from shared.snapshots.writer import small_table
+from shared.snapshot_format import Meta, PartIndex, TableIndex, Warned
 from workers.entities import Entities
+from workers.snapshot_writer import small_table
 
 _encode = msgspec.json.Encoder().encode
 decode_lineage = msgspec.msgpack.Decoder(list[LineageTask]).decode

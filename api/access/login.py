@@ -15,8 +15,9 @@ from fastapi.exceptions import HTTPException
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from api.access.caller import current_caller
+from api.access.credentials import TOKEN_COOKIE
 from api.access.middleware import AuthenticatorHolder
-from api.access.modes import TOKEN_COOKIE, Authenticator
+from api.access.modes import Authenticator
 from api.pages.files import page
 from api.pages.navigation import same_site
 from shared.errors import InvalidReference

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 
 from starlette.types import Scope
 
 from api.access.caller import AllRights, Caller
+from api.access.credentials import given_token
 from api.access.reviewed import ReviewedCallers
 from api.access.rights_file import Granted, RightsFile
 from shared.errors import SettingsError
@@ -18,9 +18,7 @@ from shared.live.reviews import open_reviews
 from shared.settings import AuthSettings, Settings
 from shared.store.logins import Logins
 
-TOKEN_COOKIE = "ray_history_token"  # noqa: S105 - its name
 _ALL = AllRights()
-_BEARER = b"bearer "
 
 
 class Authenticator(Protocol):
@@ -180,32 +178,6 @@ def open_authenticator(settings: Settings, logins: Logins) -> Authenticator:
     if auth.auth == "kubernetes":
         return KubernetesTokens.of(settings)
     return Anyone()
-
-
-def given_token(scope: Scope) -> str:
-    """The bearer token of a request, else the one in the login's cookie, or ""."""
-    bearer, cookie = given(scope)
-    return bearer or cookie
-
-
-def given(scope: Scope) -> tuple[str, str]:
-    """The bearer token of a request, and what is in the login's cookie; "" for what there is not."""
-    bearer, cookies = "", b""
-    for name, value in scope["headers"]:
-        if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            bearer = str(value[len(_BEARER) :].strip().decode("latin-1"))
-        elif name == b"cookie" and TOKEN_COOKIE.encode() in value:
-            cookies = value
-    return bearer, _cookie(cookies) if cookies else ""
-
-
-@lru_cache(maxsize=256)
-def _cookie(header: bytes) -> str:
-    try:
-        found = SimpleCookie(header.decode("latin-1")).get(TOKEN_COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
 
 
 def _address(scope: Scope) -> str:

@@ -15,7 +15,7 @@ from cachetools import TTLCache
 from starlette.types import Scope
 
 from api.access.caller import Caller
-from api.access.modes import given
+from api.access.credentials import bearer_and_cookie
 from api.access.openid import Identity, OpenIdProvider
 from api.access.rights_file import Granted, RightsFile
 from shared.errors import LoginRefused, SettingsError
@@ -65,7 +65,7 @@ class OpenIdLogins:
 
     async def caller(self, scope: Scope) -> Caller | None:
         """Raises StoreUnavailable, and LoginUnavailable for a bearer token."""
-        bearer, secret = given(scope)
+        bearer, secret = bearer_and_cookie(scope)
         if bearer:
             return await self.of_token(bearer)
         return await self._of_login(secret) if secret else None
@@ -93,7 +93,7 @@ class OpenIdLogins:
 
     async def end(self, scope: Scope) -> None:
         """The login of this request's cookie is none any more. Raises StoreUnavailable."""
-        _, secret = given(scope)
+        _, secret = bearer_and_cookie(scope)
         if secret:
             await self._logins.close(secret)
             self._known.pop(_digest(secret), None)

@@ -25,11 +25,11 @@ from api.dashboard.version_check import go_on, is_version_check
 from api.errors import dashboard_problem, history_problem, problem
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
+from api.snapshots.fields import BlockCache
+from api.snapshots.reader import SnapshotReader
 from shared.errors import HistoryError, InvalidReference, LoadFailed, NoSessionChosen, SessionNotFound, SnapshotGone
 from shared.sessions import LIVE, SessionRef
 from shared.settings import ApiSettings
-from shared.snapshots.cache import BlockCache
-from shared.snapshots.reader import SnapshotReader
 
 # A larger share of the cache is not given to one answer.
 _LARGEST_SHARE = 8

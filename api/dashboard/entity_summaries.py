@@ -13,9 +13,9 @@ from api.dashboard.list_options import given_filters, split_filters
 from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.state import NEVER_STORED, partial_failure, warned
 from api.dashboard.stored import stored_answer
+from api.snapshots.filters import BadFilter
 from shared.ray.columns import ACTORS
-from shared.snapshots.filters import BadFilter
-from shared.snapshots.format import Meta
+from shared.snapshot_format import Meta
 
 routes = Routes()
 _encode = msgspec.json.encode

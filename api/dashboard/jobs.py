@@ -13,11 +13,11 @@ from starlette.responses import Response, StreamingResponse
 
 from api.dashboard import answers
 from api.dashboard.routing import DashboardScope, Routes
+from api.snapshots.filters import make_filter
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefixes
 from shared.ray.columns import JOBS
 from shared.ray.redaction import redact_rows
-from shared.snapshots.filters import make_filter
 from shared.storage.port import Storage
 
 routes = Routes()

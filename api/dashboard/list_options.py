@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 
+from api.snapshots.filters import BadFilter, Filter, make_filter, to_bool
 from shared.ray.columns import Resource
 from shared.ray.proto_json import to_hex
-from shared.snapshots.filters import BadFilter, Filter, make_filter, to_bool
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000

@@ -16,8 +16,8 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope
 
 from api.dashboard import answers
+from api.snapshots.reader import SnapshotReader
 from shared.sessions import Session
-from shared.snapshots.reader import SnapshotReader
 from shared.storage.port import Storage
 
 # Ray: `dashboard/optional_utils.is_browser_request`.

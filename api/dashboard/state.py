@@ -12,11 +12,11 @@ from api.dashboard import answers
 from api.dashboard.list_options import ALL, ListOptions, list_options
 from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.stored import stored_page
+from api.snapshots.filters import BadFilter, make_filter
+from api.snapshots.rows import pieces
+from api.snapshots.table import Page
 from shared.ray.columns import ACTORS, CLUSTER_EVENTS, JOBS, NODES, OBJECTS, PLACEMENT_GROUPS, RUNTIME_ENVS, TASKS, WORKERS, Resource
-from shared.snapshots.filters import BadFilter, make_filter
-from shared.snapshots.format import Meta
-from shared.snapshots.rows import pieces
-from shared.snapshots.table import Page
+from shared.snapshot_format import Meta
 
 routes = Routes()
 

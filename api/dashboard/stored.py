@@ -15,9 +15,9 @@ from starlette.responses import Response
 from api.dashboard import answers
 from api.dashboard.list_options import ListOptions
 from api.dashboard.routing import DashboardScope, Routes
+from api.snapshots.table import Page
 from shared.layout import stored_endpoint
 from shared.ray.redaction import redact
-from shared.snapshots.table import Page
 
 routes = Routes()
 # What live shows when Serve never ran (Ray: `ServeInstanceDetails.get_empty_schema_dict`).

@@ -10,11 +10,11 @@ from api.dashboard import answers
 from api.dashboard.list_options import MAX_LIMIT, given_filters, split_filters
 from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.state import NOT_DRIVER, partial_failure, warned
+from api.snapshots.filters import BadFilter, Filter
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import summary_by_function
 from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
 from shared.ray.versions import SUMMARY_BY_NAME
-from shared.snapshots.filters import BadFilter, Filter
 
 routes = Routes()
 _encode = msgspec.json.encode

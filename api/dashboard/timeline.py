@@ -18,9 +18,9 @@ from api.dashboard import answers
 from api.dashboard.list_options import ALL, MAX_LIMIT, split_filters
 from api.dashboard.routing import DashboardScope, Routes
 from api.dashboard.state import NOT_DRIVER
+from api.snapshots.filters import BadFilter, Filter
+from api.snapshots.table import TableReader
 from shared.ray.columns import TASKS
-from shared.snapshots.filters import BadFilter, Filter
-from shared.snapshots.table import TableReader
 
 routes = Routes()
 

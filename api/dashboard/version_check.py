@@ -13,8 +13,8 @@ import msgspec
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from api.snapshots.reader import SnapshotReader
 from shared.ray.versions import NEWEST, shown
-from shared.snapshots.reader import SnapshotReader
 
 _PATH = "/api/version"
 _CLIENT = b"python-requests/"

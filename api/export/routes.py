@@ -24,11 +24,11 @@ from api.export.formats import FORMATS
 from api.export.rows import rows
 from api.sessions.opened import Opened, open_session
 from api.sessions.service import Sessions
+from api.snapshots.fields import BlockCache
+from api.snapshots.filters import BadFilter, Filter, make_filter
 from shared.errors import Forbidden, InvalidQuery
 from shared.ray.columns import RESOURCES, TASKS
 from shared.sessions import Session, SessionRef
-from shared.snapshots.cache import BlockCache
-from shared.snapshots.filters import BadFilter, Filter, make_filter
 
 router = APIRouter()
 

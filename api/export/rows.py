@@ -8,8 +8,8 @@ import anyio
 
 from api.export.formats import RowFormat
 from api.sessions.opened import Opened
-from shared.snapshots.filters import Filter
-from shared.snapshots.table import TableReader
+from api.snapshots.filters import Filter
+from api.snapshots.table import TableReader
 
 
 async def rows(opened: Opened, table: TableReader, written: RowFormat, source: Sequence[Filter], *, browser: bool) -> AsyncIterator[bytes]:

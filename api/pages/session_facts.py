@@ -10,10 +10,10 @@ import anyio
 import msgspec
 
 from api.sessions.service import Sessions
+from api.snapshots.reader import SnapshotReader
 from shared.errors import StorageUnavailable
 from shared.sessions import Session, SessionRef
-from shared.snapshots.format import TALLIED
-from shared.snapshots.reader import SnapshotReader
+from shared.snapshot_format import TALLIED
 
 _ENDED_TASKS = ("FINISHED", "FAILED", "NIL")
 _ENDED_JOBS = ("SUCCEEDED", "FAILED", "STOPPED")

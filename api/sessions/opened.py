@@ -9,11 +9,11 @@ from typing import cast
 from fastapi import Request
 
 from api.sessions.service import Entered, Sessions
+from api.snapshots.fields import BlockCache
+from api.snapshots.reader import SnapshotReader
 from shared.errors import SessionIsLive
 from shared.sessions import Session, SessionRef
 from shared.settings import Settings
-from shared.snapshots.cache import BlockCache
-from shared.snapshots.reader import SnapshotReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from zlib import crc32
 
 from shared.settings import Settings, StorageSettings
-from shared.snapshots.format import FORMAT
+from shared.snapshot_format import FORMAT
 from shared.storage.address import place_of
 
 SHARDS = 16

@@ -14,9 +14,9 @@ from fakeredis.aioredis import FakeRedis
 
 from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.routing import DashboardScope
+from api.snapshots.fields import BlockCache
+from api.snapshots.reader import SnapshotReader
 from shared.layout import log_prefixes, stored_endpoint
-from shared.snapshots.cache import BlockCache
-from shared.snapshots.reader import SnapshotReader
 from shared.storage.local import LocalStorage
 from shared.store.keys import Keyspace
 from tests.unit import session_events as made

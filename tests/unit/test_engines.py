@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.snapshots.format import decompress
+from shared.snapshot_format import decompress
 from tests.hostile import HOSTILE, mutated
 from tests.task_lines import JOB, TASK, WORKER, defined, lived, profiled
 from tests.unit.session_events import b64, ms

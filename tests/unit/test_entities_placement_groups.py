@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from shared.ray.columns import PLACEMENT_GROUPS
-from shared.snapshots.format import decompress
-from shared.snapshots.writer import small_table
+from shared.snapshot_format import decompress
 from tests.unit.session_events import HEAD, JOB, b64, built, event, ms, state, stored
 from workers.bad_data import Skipped
+from workers.snapshot_writer import small_table
 
 GROUP = "12" * 14 + "03000000"
 PATH = "/api/v0/placement_groups?detail=1&limit=10000"

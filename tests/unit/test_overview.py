@@ -17,7 +17,7 @@ from shared.catalogue import Catalogue
 from shared.ray.error_text import common_part, headline
 from shared.sessions import Session
 from shared.settings import StorageSettings
-from shared.snapshots.format import decompress
+from shared.snapshot_format import decompress
 from shared.storage.factory import open_storage
 from tests.data.recorded import OLDER, unpack_older
 from tests.in_process import InProcess, add_session, in_process

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from fakeredis import FakeAsyncRedis
 
+from api.snapshots.fields import BlockCache
+from api.snapshots.reader import SnapshotReader
+from shared import snapshot_format as fmt
 from shared.errors import SnapshotGone
-from shared.snapshots import format as fmt
-from shared.snapshots.cache import BlockCache
-from shared.snapshots.reader import SnapshotReader
 from shared.store.keys import Keyspace
 
 _MIB = 1 << 20

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.snapshots.filters import BadFilter, make_filter
+from api.snapshots.table import Page
 from shared.ray.columns import ACTORS, RESOURCES, TASKS, Resource
-from shared.snapshots.filters import BadFilter, make_filter
-from shared.snapshots.format import LoadedColumn
-from shared.snapshots.table import Page
-from shared.snapshots.writer import BLOCK_ROWS, TablePart
+from shared.snapshot_format import LoadedColumn
 from tests.memory_snapshot import MemorySnapshot
 from tests.task_lines import FieldSnapshot
 from workers.snapshot_end import task_table
+from workers.snapshot_writer import BLOCK_ROWS, TablePart
 from workers.task_events.render import COLUMNS
 
 Row = dict[str, Any]

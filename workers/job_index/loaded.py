@@ -10,7 +10,7 @@ import structlog
 from shared.errors import StoreUnavailable
 from shared.jobs import SessionJobs, job_of_row
 from shared.sessions import Session
-from shared.snapshots.format import TALLIED, Tally
+from shared.snapshot_format import TALLIED, Tally
 from shared.store.job_index import JobIndex
 from workers.entities import Entities
 from workers.entities.jobs import of_driver

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from shared import snapshot_format as fmt
 from shared.overview import SESSION_OVERVIEW, FailureGroup, FunctionRow, Overview, TaskFacts, job_overview
-from shared.snapshots import format as fmt
-from shared.snapshots.format import TALLIED, Tally
+from shared.snapshot_format import TALLIED, Tally
 from workers.entities import Entities
 from workers.overview import entity_sections as sections
 from workers.overview.failures import FailureKey, Failures

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from shared.snapshots.format import BETWEEN_ROWS
+from shared.snapshot_format import BETWEEN_ROWS
 
 _CREATED, _LOGS = b'"creation_time_ms":', b',"task_log_info":'
 _ERROR, _BEHIND = b',"error_message":', b',"is_debugger_paused":'

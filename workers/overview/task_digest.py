@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import snapshot_format as fmt
 from shared.overview import TaskRef
 from shared.ray.columns import TASKS
-from shared.snapshots import format as fmt
-from shared.snapshots.format import LoadedColumn, PartIndex
+from shared.snapshot_format import LoadedColumn, PartIndex
 from workers.overview.durations import LONGEST, Durations, durations_by_group
 from workers.overview.failures import Example, Failed, FailureKey, Failures, grouped
 from workers.overview.row_times import Times, read_rows, row_at

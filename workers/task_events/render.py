@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.ray.proto_json import RANK, id_or_none
-from shared.snapshots.format import Scalar
+from shared.snapshot_format import Scalar
 from workers.task_events.merge import Attempt
 from workers.task_events.records import Definition, LogInfo, Profile, Span
 

@@ -11,9 +11,9 @@ import msgspec
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageTask
-from shared.snapshots.format import LoadedColumn, PartIndex, Scalar
-from shared.snapshots.writer import TablePart
+from shared.snapshot_format import LoadedColumn, PartIndex, Scalar
 from workers.entities.ends import TaskEnds
+from workers.snapshot_writer import TablePart
 from workers.task_events.merge import Attempt, merge
 from workers.task_events.records import decode_records
 from workers.task_events.render import COLUMNS, DRIVER, render

@@ -19,11 +19,11 @@ from api.dashboard.logs.nodes import all_nodes, checked_id, checked_node, is_nod
 from api.dashboard.logs.options import LogOptions
 from api.dashboard.logs.task_lines import NotSure, lines_before, lines_of_run
 from api.dashboard.routing import DashboardScope
+from api.snapshots.filters import make_filter
 from shared.errors import ObjectNotFound
 from shared.layout import log_prefixes
 from shared.ray.columns import TASKS
 from shared.ray.versions import LOG_INFO, WHOLE_LOG_INFO
-from shared.snapshots.filters import make_filter
 
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
 _MOST_RUNS = 10_000

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from shared import snapshot_format as fmt
 from shared.ray.columns import Resource
-from shared.snapshots import format as fmt
-from shared.snapshots.format import PartIndex, TableIndex
+from shared.snapshot_format import PartIndex, TableIndex
 
 # A page of one row should not unpack much more than it; a page of thousands should not be many fields. Measured on rows of tasks: with
 # 256 rows in a block, one takes three times as long to unpack as with 64, for a sixth fewer bytes.

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.snapshots.fields import SnapshotFields
+from api.snapshots.filters import Filter, make_filter
+from api.snapshots.rows import RowReader, unpack_column
+from shared import snapshot_format as fmt
 from shared.ray.columns import RESOURCES
-from shared.snapshots import format as fmt
-from shared.snapshots.filters import Filter, make_filter
-from shared.snapshots.format import LoadedColumn, TableIndex
-from shared.snapshots.rows import RowReader, unpack_column
-
-if TYPE_CHECKING:
-    from shared.snapshots.reader import SnapshotReader
+from shared.snapshot_format import LoadedColumn, TableIndex
 
 Mask = NDArray[np.bool_]
-Places = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
 _Columns = dict[tuple[int, str], LoadedColumn]
 _HASH_ID = 48
 # Rows of one step of a whole list.
@@ -38,7 +35,7 @@ class Page:
 class TableReader:
     """One table of one generation."""
 
-    def __init__(self, snapshot: SnapshotReader, name: str) -> None:
+    def __init__(self, snapshot: SnapshotFields, name: str) -> None:
         self._snapshot = snapshot
         self._name = name
         self._id = RESOURCES[name].order_by
@@ -51,29 +48,32 @@ class TableReader:
     ) -> Page:
         """The first `limit` rows, in id order, that pass `source` and `filters`. `total` counts those that pass `source`."""
         index = await self.index()
-        known = _tallied(index, source, filters)
+        known = _counted_by_tally(index, source, filters)
         if known and not (limit and known[1]):
             return Page(*known, [])
         rows = RowReader(self._snapshot, index)
-        within, source = await self._within(index, rows, source)
-        chosen: list[tuple[int, Places]] = []
+        to_read, source = await self._parts_to_read(index, rows, source)
+        selected: list[tuple[int, RowNumbers]] = []
         left, total, matched = limit, 0, 0
-        for batch in _batches(within, index, limit, known):
-            columns = await self._columns([number for number, _ in batch], [*_coded(index, self._id, (*source, *filters)), *rows.needed])
-            for number, places in batch:
-                before = await self._mask(index, rows, columns, number, places, source)
-                after = _both(before, await self._mask(index, rows, columns, number, places, filters))
-                every = index.parts[number].rows if places is None else places.size
+        [*_filter_columns(index, self._id, (*source, *filters)), *rows.needed_columns]
+        for batch in _batches(to_read, index, limit, known):
+            columns = await self._columns(
+                [number for number, _ in batch], [*_filter_columns(index, self._id, (*source, *filters)), *rows.needed_columns]
+            )
+            for number, row_numbers in batch:
+                before = await self._mask(index, rows, columns, number, row_numbers, source)
+                after = _and(before, await self._mask(index, rows, columns, number, row_numbers, filters))
+                every = index.parts[number].rows if row_numbers is None else row_numbers.size
                 total += every if before is None else int(np.count_nonzero(before))
                 found = every if after is None else int(np.count_nonzero(after))
                 matched += found
                 if wanted := min(left, found):
                     passing = np.arange(wanted) if after is None else np.flatnonzero(after)[:wanted]
-                    chosen.append((number, passing if places is None else places[passing]))
+                    selected.append((number, passing if row_numbers is None else row_numbers[passing]))
                     left -= wanted
             if known and not left:
                 break
-        return Page(*(known or (total, matched)), await rows.read(chosen, detail=detail, browser=browser))
+        return Page(*(known or (total, matched)), await rows.read(selected, detail=detail, browser=browser))
 
     async def stream(
         self, filters: Sequence[Filter] = (), *, detail: bool, browser: bool = False, source: Sequence[Filter] = ()
@@ -81,18 +81,21 @@ class TableReader:
         """Every row that passes, in id order, some thousand at a time, whatever the table's size. Each page counts its own rows."""
         index = await self.index()
         rows = RowReader(self._snapshot, index)
-        within, source = await self._within(index, rows, source)
-        for number, places in within:
-            columns = await self._columns([number], [*_coded(index, self._id, (*source, *filters)), *rows.needed])
-            before = await self._mask(index, rows, columns, number, places, source)
-            after = _both(before, await self._mask(index, rows, columns, number, places, filters))
-            every = index.parts[number].rows if places is None else places.size
+        to_read, source = await self._parts_to_read(index, rows, source)
+        names = [*_filter_columns(index, self._id, (*source, *filters)), *rows.needed_columns]
+        for number, row_numbers in to_read:
+            columns = await self._columns([number], names)
+            before = await self._mask(index, rows, columns, number, row_numbers, source)
+            after = _and(before, await self._mask(index, rows, columns, number, row_numbers, filters))
+            every = index.parts[number].rows if row_numbers is None else row_numbers.size
             yield Page(every if before is None else int(np.count_nonzero(before)), 0, [])
             passing = np.arange(every) if after is None else np.flatnonzero(after)
             for start in range(0, passing.size, _STREAMED):
-                chosen = passing[start : start + _STREAMED]
-                found = await rows.read([(number, chosen if places is None else places[chosen])], detail=detail, browser=browser)
-                yield Page(0, chosen.size, found)
+                selected = passing[start : start + _STREAMED]
+                found = await rows.read(
+                    [(number, selected if row_numbers is None else row_numbers[selected])], detail=detail, browser=browser
+                )
+                yield Page(0, selected.size, found)
 
     async def rows_where(self, column: str, value: str, *, detail: bool = True, limit: int = 10_000) -> list[bytes]:
         """Rows whose column equals the text."""
@@ -103,7 +106,7 @@ class TableReader:
         """How many rows hold each combination of values of some columns, in order of first appearance within parts."""
         index = await self.index()
         rows = RowReader(self._snapshot, index)
-        columns = await self._columns(range(len(index.parts)), [*names, *_coded(index, self._id, filters), *rows.needed])
+        columns = await self._columns(range(len(index.parts)), [*names, *_filter_columns(index, self._id, filters), *rows.needed_columns])
         counts: dict[tuple[fmt.Scalar, ...], int] = {}
         for number in range(len(index.parts)):
             mask = await self._mask(index, rows, columns, number, None, filters)
@@ -112,17 +115,17 @@ class TableReader:
                 counts[combination] = counts.get(combination, 0) + count
         return counts
 
-    async def _within(
+    async def _parts_to_read(
         self, index: TableIndex, rows: RowReader, source: Sequence[Filter]
-    ) -> tuple[list[tuple[int, Places | None]], Sequence[Filter]]:
+    ) -> tuple[list[tuple[int, RowNumbers | None]], Sequence[Filter]]:
         """The parts to look at, and the rows in them (None: all), as far as a wanted id says so; and the filters that are left."""
         wanted = next((f for f in source if index.keyed and f.column == self._id and f.equal), None)
         if wanted is None:
             return [(number, None) for number in range(len(index.parts))], source
         text = wanted.text.lower()
         holding = [number for number, part in enumerate(index.parts) if part.first <= text <= part.last]
-        found = [(number, await self._places_of_id(index, rows, number, text)) for number in holding]
-        return [(number, places) for number, places in found if places.size], [f for f in source if f is not wanted]
+        found = [(number, await self._rows_with_id(index, rows, number, text)) for number in holding]
+        return [(number, row_numbers) for number, row_numbers in found if row_numbers.size], [f for f in source if f is not wanted]
 
     async def _columns(self, parts: Iterable[int], names: Iterable[str]) -> _Columns:
         """Columns of several parts, in one round trip at most."""
@@ -131,39 +134,39 @@ class TableReader:
         return dict(zip(wanted, await self._snapshot.pieces(fields, unpack_column) if fields else [], strict=True))
 
     async def _mask(
-        self, index: TableIndex, rows: RowReader, columns: _Columns, number: int, places: Places | None, filters: Sequence[Filter]
+        self, index: TableIndex, rows: RowReader, columns: _Columns, number: int, row_numbers: RowNumbers | None, filters: Sequence[Filter]
     ) -> Mask | None:
-        """Which rows of a part, or of some places in it, pass; None = all."""
+        """Which rows of a part, or of some rows in it, pass; None = all."""
         mask: Mask | None = None
         for condition in filters:
             if index.keyed and condition.column == self._id:
                 hits = np.zeros(index.parts[number].rows, np.bool_)
-                hits[await self._places_of_id(index, rows, number, condition.text)] = True
+                hits[await self._rows_with_id(index, rows, number, condition.text)] = True
                 passes = hits if condition.equal else ~hits
-                mask = _both(mask, passes if places is None else passes[places])
+                mask = _and(mask, passes if row_numbers is None else passes[row_numbers])
                 continue
             column = columns[number, condition.column]
             passing = np.fromiter(map(condition.matches, column.values), np.bool_, len(column.values))
             if not passing.all():
-                mask = _both(mask, passing[column.codes if places is None else column.codes[places]])
+                mask = _and(mask, passing[column.codes if row_numbers is None else column.codes[row_numbers]])
         return mask
 
-    async def _places_of_id(self, index: TableIndex, rows: RowReader, number: int, text: str) -> Places:
-        """Places, in a part of a keyed table, of the rows with an id: attempts of one task."""
+    async def _rows_with_id(self, index: TableIndex, rows: RowReader, number: int, text: str) -> RowNumbers:
+        """Numbers, in a part of a keyed table, of the rows with an id: attempts of one task."""
         wanted, part = text.lower(), index.parts[number]
         if len(wanted) != _HASH_ID or not part.first <= wanted <= part.last:
             return np.empty(0, np.intp)
         (prefixes,) = await self._snapshot.pieces([fmt.keys_field(self._name, number)], _unpack_keys)
-        candidates = _places_of_prefix(prefixes, fmt.prefix_of(wanted), in_order=not fmt.begins_with_ones(part.last))
+        candidates = _rows_with_prefix(prefixes, fmt.prefix_of(wanted), in_order=not fmt.begins_with_ones(part.last))
         if not candidates.size:
             return candidates
-        await self._columns([number], rows.needed)
+        await self._columns([number], rows.needed_columns)
         start = f'{{"{self._id}":"{wanted}"'.encode()
         lines = await rows.read([(number, candidates)], detail=True)
         return candidates[[line.startswith(start) for line in lines]]
 
 
-def _places_of_prefix(prefixes: NDArray[np.uint64], wanted: int, *, in_order: bool) -> Places:
+def _rows_with_prefix(prefixes: NDArray[np.uint64], wanted: int, *, in_order: bool) -> RowNumbers:
     """`in_order`: a part's prefixes are in the order of its ids, but for the ids that are looked up by their actor."""
     if not in_order:
         return np.flatnonzero(prefixes == wanted)
@@ -171,7 +174,7 @@ def _places_of_prefix(prefixes: NDArray[np.uint64], wanted: int, *, in_order: bo
     return np.arange(prefixes.searchsorted(sought, "left"), prefixes.searchsorted(sought, "right"))
 
 
-def _tallied(index: TableIndex, source: Sequence[Filter], filters: Sequence[Filter]) -> tuple[int, int] | None:
+def _counted_by_tally(index: TableIndex, source: Sequence[Filter], filters: Sequence[Filter]) -> tuple[int, int] | None:
     """How many rows pass `source`, and how many all, where the tally of the whole table can say it."""
     if not index.tally or any(f.column not in fmt.TALLIED for f in (*source, *filters)):
         return None
@@ -186,24 +189,24 @@ def _tallied(index: TableIndex, source: Sequence[Filter], filters: Sequence[Filt
 
 
 def _batches(
-    within: list[tuple[int, Places | None]], index: TableIndex, limit: int, known: tuple[int, int] | None
-) -> Iterator[list[tuple[int, Places | None]]]:
+    to_read: list[tuple[int, RowNumbers | None]], index: TableIndex, limit: int, known: tuple[int, int] | None
+) -> Iterator[list[tuple[int, RowNumbers | None]]]:
     """All parts at once, unless it is known how many rows pass: then as many as the page is likely to need, and the others if it does."""
     if known is None:
-        yield within
+        yield to_read
         return
     at, size = 0, 1 + -(-min(limit, known[1]) * len(index.parts) // known[1])
-    while at < len(within):
-        yield within[at : at + size]
+    while at < len(to_read):
+        yield to_read[at : at + size]
         at, size = at + size, size * 2
 
 
-def _coded(index: TableIndex, id_column: str, filters: Iterable[Filter]) -> list[str]:
+def _filter_columns(index: TableIndex, id_column: str, filters: Iterable[Filter]) -> list[str]:
     """The columns that filters look at; ids of keyed tables have none."""
     return [f.column for f in filters if not (index.keyed and f.column == id_column)]
 
 
-def _both(a: Mask | None, b: Mask | None) -> Mask | None:
+def _and(a: Mask | None, b: Mask | None) -> Mask | None:
     return b if a is None else a if b is None else a & b
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.ray.columns import Column, Resource
-from shared.snapshots.format import Scalar
+from shared.snapshot_format import Scalar
 
 _TRUE, _FALSE = ("True", "true", "1"), ("False", "false", "0")
 

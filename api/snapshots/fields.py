@@ -1,4 +1,4 @@
-"""Reads one published snapshot, at the cost of what is asked: the API's side of `format.py`."""
+"""Fields of one published snapshot, fetched and unpacked, and what one API process keeps of them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,48 @@ from typing import Any, cast
 
 import anyio
 import msgspec
+from cachetools import LRUCache
 from redis.asyncio import Redis
 
+from shared import snapshot_format as fmt
 from shared.errors import SnapshotDamaged, SnapshotGone
-from shared.snapshots import format as fmt
-from shared.snapshots.cache import BlockCache
-from shared.snapshots.format import Meta
-from shared.snapshots.rows import unpack_text
-from shared.snapshots.table import TableReader
+from shared.metrics import CACHE_BYTES, CACHE_READS
+from shared.snapshot_format import Meta
 from shared.store.client import redis_errors
 from shared.store.keys import SessionKeys
 
 # Unpacking more pieces than this at once leaves the event loop.
 _UNPACKED_HERE = 4
 _THREADS = 2
-_decode_pieces = msgspec.msgpack.Decoder(list[bytes]).decode
+_HIT, _MISS = CACHE_READS.labels("hit"), CACHE_READS.labels("miss")
 
 
-class SnapshotReader:
-    """One snapshot of one session. Pieces are immutable, so they are cached without checks.
+class BlockCache:
+    """Maps (session key, generation, field) to an unpacked piece. Used from one event loop only."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._pieces: LRUCache[tuple[str, str, str], tuple[Any, int]] = LRUCache(max_bytes, getsizeof=lambda entry: entry[1])
+
+    def get(self, key: tuple[str, str, str]) -> Any | None:
+        entry = self._pieces.get(key)
+        if entry is None:
+            _MISS.inc()
+            return None
+        _HIT.inc()
+        return entry[0]
+
+    def put(self, key: tuple[str, str, str], piece: Any, size: int) -> None:
+        if size <= self._pieces.maxsize:
+            self._pieces[key] = (piece, size)
+            CACHE_BYTES.set(self._pieces.currsize)
+
+    @property
+    def bytes(self) -> int:
+        return int(self._pieces.currsize)
+
+
+class SnapshotFields:
+    """The fields of one snapshot of one session. They never change, so pieces are cached without checks.
 
     Raises SnapshotGone when it was evicted, SnapshotDamaged when it lacks a part, StoreUnavailable when Redis can't be asked.
     """
@@ -40,27 +63,6 @@ class SnapshotReader:
         (meta,) = await self.pieces([fmt.META], lambda data: (msgspec.msgpack.decode(data, type=Meta), 4 * len(data)))
         return cast("Meta", meta)
 
-    async def doc(self, name: str) -> bytes | None:
-        """A document's JSON text; None if the session has none of that name."""
-        pieces = await self.doc_pieces(name)
-        return b"".join(pieces) if pieces else None
-
-    async def doc_pieces(self, name: str) -> list[bytes]:
-        """The same in pieces, as documents may be large; none for none."""
-        field = fmt.doc_field(name)
-        known = self.cached(field)
-        if known is None:
-            (value,) = await self._values([field], optional=True)
-            if value is None:
-                return []
-            unpacked = await _unpacked(unpack_text, _decode_pieces(value))
-            known = [text for text, _ in unpacked]
-            self.keep(field, known, sum(size for _, size in unpacked))
-        return cast("list[bytes]", known)
-
-    def table(self, name: str) -> TableReader:
-        return TableReader(self, name)
-
     async def pieces(self, fields: Sequence[str], unpack: Callable[[bytes], tuple[Any, int]], *, optional: bool = False) -> list[Any]:
         """Unpacked fields, from the cache or in one round trip. `unpack` gives the piece and its size in bytes.
 
@@ -71,13 +73,14 @@ class SnapshotReader:
         missing = [field for field, piece in found.items() if piece is None]
         if not missing:
             return [found[field] for field in fields]
-        present = {field: value for field, value in zip(missing, await self._values(missing, optional), strict=True) if value is not None}
-        for field, (piece, size) in zip(present, await _unpacked(unpack, list(present.values())), strict=True):
+        present = {field: value for field, value in zip(missing, await self.values(missing, optional), strict=True) if value is not None}
+        for field, (piece, size) in zip(present, await unpacked(unpack, list(present.values())), strict=True):
             self._cache.put((session, snapshot, field), piece, size)
             found[field] = piece
         return [found[field] for field in fields]
 
-    async def _values(self, fields: list[str], optional: bool) -> list[bytes | None]:
+    async def values(self, fields: list[str], optional: bool) -> list[bytes | None]:
+        """Fields as they are stored, in one round trip; None for one that is absent, if it is `optional`."""
         with redis_errors():
             values = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._key, fields))
             if None in values and not await self._redis.exists(self._key):
@@ -95,7 +98,7 @@ class SnapshotReader:
         self._cache.put((*self._id, name), piece, size)
 
 
-async def _unpacked(unpack: Callable[[bytes], tuple[Any, int]], values: list[bytes]) -> list[tuple[Any, int]]:
+async def unpacked(unpack: Callable[[bytes], tuple[Any, int]], values: list[bytes]) -> list[tuple[Any, int]]:
     """All unpacked; many of them off the event loop. zstd works outside the interpreter's lock: two threads are faster than one."""
     if len(values) <= _UNPACKED_HERE:
         return list(map(unpack, values))
@@ -108,4 +111,4 @@ async def _unpacked(unpack: Callable[[bytes], tuple[Any, int]], values: list[byt
     async with anyio.create_task_group() as group:
         for at in range(0, len(values), share):
             group.start_soon(of, at)
-    return [unpacked for at in sorted(shares) for unpacked in shares[at]]
+    return [piece for at in sorted(shares) for piece in shares[at]]

@@ -1,24 +1,22 @@
-"""From places of rows to their JSON: fetches the blocks that hold them, all in one round trip."""
+"""From numbers of rows to their JSON: fetches the blocks that hold them, all in one round trip."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import Any, cast, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from api.snapshots.fields import SnapshotFields
+from shared import snapshot_format as fmt
 from shared.ray.redaction import redact_rows
-from shared.snapshots import format as fmt
-from shared.snapshots.format import LoadedColumn, TableIndex
+from shared.snapshot_format import LoadedColumn, TableIndex
 
-if TYPE_CHECKING:
-    from shared.snapshots.reader import SnapshotReader
-
-_Places = NDArray[np.intp]
+_RowNumbers = NDArray[np.intp]
 
 
 class Rows(Sequence[bytes]):
@@ -59,20 +57,20 @@ def pieces(before: bytes, rows: Sequence[bytes], after: bytes) -> list[bytes]:
 class RowReader:
     """Rows of one table, whose index the caller has."""
 
-    def __init__(self, snapshot: SnapshotReader, index: TableIndex) -> None:
+    def __init__(self, snapshot: SnapshotFields, index: TableIndex) -> None:
         self._snapshot = snapshot
         self._index = index
         # Columns that must be read to know where rows lie: a caller who reads columns anyway had better read these with them.
-        self.needed = () if index.cluster_by is None else (index.cluster_by,)
+        self.needed_columns = () if index.cluster_by is None else (index.cluster_by,)
 
-    async def read(self, chosen: Sequence[tuple[int, _Places]], *, detail: bool, browser: bool = False) -> Sequence[bytes]:
-        """Rows by part and place in id order, in the order given."""
-        if not chosen:
+    async def read(self, selected: Sequence[tuple[int, _RowNumbers]], *, detail: bool, browser: bool = False) -> Sequence[bytes]:
+        """Rows by part and row number, in the order given."""
+        if not selected:
             return []
-        needed: list[tuple[int, list[int], _Places]] = []
+        needed: list[tuple[int, list[int], _RowNumbers]] = []
         fields: list[str] = []
-        for (number, _), places in zip(chosen, await self._in_blocks(chosen), strict=True):
-            needed.append((number, *_blocks_of(places, self._index.parts[number].blocks)))
+        for (number, _), row_numbers in zip(selected, await self._in_blocks(selected), strict=True):
+            needed.append((number, *_blocks_of(row_numbers, self._index.parts[number].blocks)))
             fields += [fmt.block_field(self._index.name, number, block, detail=detail) for block in needed[-1][1]]
         blocks = iter(await self._snapshot.pieces(fields, unpack_text))
         hidden = await self._redactions([number for number, _, _ in needed]) if browser and self._index.keyed else {}
@@ -87,29 +85,29 @@ class RowReader:
         rows = Rows(texts)
         return redact_rows(list(rows)) if browser and not self._index.keyed else rows
 
-    async def _in_blocks(self, chosen: Sequence[tuple[int, _Places]]) -> list[_Places]:
-        """Places in id order to places in blocks."""
+    async def _in_blocks(self, selected: Sequence[tuple[int, _RowNumbers]]) -> list[_RowNumbers]:
+        """From row numbers, in id order, to where the rows lie in blocks."""
         clustered = self._index.cluster_by
-        numbers = [number for number, _ in chosen if clustered and len(self._index.parts[number].clusters) > 1]
+        numbers = [number for number, _ in selected if clustered and len(self._index.parts[number].clusters) > 1]
         fields = [fmt.column_field(self._index.name, number, clustered) for number in numbers if clustered]
         columns = dict(zip(numbers, await self._snapshot.pieces(fields, unpack_column) if fields else [], strict=True))
-        return [self._clustered(number, columns[number].codes, rows) if number in columns else rows for number, rows in chosen]
+        return [self._clustered(number, columns[number].codes, rows) if number in columns else rows for number, rows in selected]
 
-    def _clustered(self, number: int, codes: NDArray[np.unsignedinteger[Any]], rows: _Places) -> _Places:
+    def _clustered(self, number: int, codes: NDArray[np.unsignedinteger[Any]], rows: _RowNumbers) -> _RowNumbers:
         """Where rows of a part lie that is clustered by a column with these codes."""
         wanted = codes[rows]
         first = wanted[0]
         if bool((wanted == first).all()):
             # Of one cluster: what is before it, and the rank in it.
             return np.count_nonzero(codes < first) + np.flatnonzero(codes == first).searchsorted(rows)
-        name = f"places:{self._index.name}:{number}"
-        places = self._snapshot.cached(name)
-        if places is None:
+        name = f"row_numbers:{self._index.name}:{number}"
+        row_numbers = self._snapshot.cached(name)
+        if row_numbers is None:
             order = np.argsort(codes, kind="stable")
-            places = np.empty_like(order)
-            places[order] = np.arange(order.size)
-            self._snapshot.keep(name, places, int(places.nbytes))
-        return cast("_Places", places[rows])
+            row_numbers = np.empty_like(order)
+            row_numbers[order] = np.arange(order.size)
+            self._snapshot.keep(name, row_numbers, int(row_numbers.nbytes))
+        return cast("_RowNumbers", row_numbers[rows])
 
     async def _redactions(self, parts: Sequence[int]) -> dict[int, list[list[str]]]:
         """Per part of a large table, what must be replaced by what: found at load, so hiding it needs no decoding."""
@@ -117,28 +115,28 @@ class RowReader:
         return dict(zip(parts, await self._snapshot.pieces(fields, _unpack_pairs, optional=True), strict=True))
 
 
-def _blocks_of(places: _Places, starts: list[int]) -> tuple[list[int], _Places]:
-    """The blocks that hold some places, and where each place is in the lines of these blocks, one block after the other."""
-    if places.size == 1:
+def _blocks_of(row_numbers: _RowNumbers, starts: list[int]) -> tuple[list[int], _RowNumbers]:
+    """The blocks that hold some rows, and each row's line in these blocks, one block after the other."""
+    if row_numbers.size == 1:
         # A task by its id.
-        block = bisect_right(starts, int(places[0])) - 1
-        return [block], places - starts[block]
+        block = bisect_right(starts, int(row_numbers[0])) - 1
+        return [block], row_numbers - starts[block]
     edges = np.asarray(starts)
-    of_place = np.searchsorted(edges, places, side="right") - 1
-    blocks, inverse = np.unique(of_place, return_inverse=True)
+    of_row = np.searchsorted(edges, row_numbers, side="right") - 1
+    blocks, inverse = np.unique(of_row, return_inverse=True)
     sizes = (edges[1:] - edges[:-1])[blocks]
     before = np.cumsum(sizes) - sizes
-    return blocks.tolist(), before[inverse] + places - edges[of_place]
+    return blocks.tolist(), before[inverse] + row_numbers - edges[of_row]
 
 
-def _picked(texts: list[bytes], sizes: list[int], at: _Places) -> list[bytes]:
-    """The rows at some places of blocks, as few texts. `sizes`: how many rows each block has."""
-    first, last = int(at[0]), int(at[-1])
-    if len(texts) == 1 and at.size == 1:
+def _picked(texts: list[bytes], sizes: list[int], lines: _RowNumbers) -> list[bytes]:
+    """The rows on some lines of blocks, as few texts. `sizes`: how many rows each block has."""
+    first, last = int(lines[0]), int(lines[-1])
+    if len(texts) == 1 and lines.size == 1:
         return [_row_at(texts[0], first)]
-    if last - first != at.size - 1 or (at.size > 2 and not bool((np.diff(at) == 1).all())):
+    if last - first != lines.size - 1 or (lines.size > 2 and not bool((np.diff(lines) == 1).all())):
         rows = [row for text in texts for row in text.split(fmt.BETWEEN_ROWS)]
-        return [fmt.BETWEEN_ROWS.join(map(rows.__getitem__, at.tolist()))]
+        return [fmt.BETWEEN_ROWS.join(map(rows.__getitem__, lines.tolist()))]
     found = []
     begin = 0
     for text, size in zip(texts, sizes, strict=True):
@@ -161,13 +159,13 @@ def _row_at(text: bytes, place: int) -> bytes:
 
 
 def unpack_column(data: bytes) -> tuple[LoadedColumn, int]:
-    """For `SnapshotReader.pieces`: a filter column."""
+    """For `SnapshotFields.pieces`: a filter column."""
     column = LoadedColumn.unpack(data)
     return column, column.size
 
 
 def unpack_text(data: bytes) -> tuple[bytes, int]:
-    """For `SnapshotReader`: a block, or a piece of a document."""
+    """For `SnapshotFields`: a block, or a piece of a document."""
     text = fmt.decompress(data)
     return text, len(text)
 

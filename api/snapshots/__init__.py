@@ -1,0 +1,1 @@
+"""Reads published snapshots: fields, tables of rows with filters, documents."""
