@@ -55,11 +55,9 @@ class TableReader:
         to_read, source = await self._parts_to_read(index, rows, source)
         selected: list[tuple[int, RowNumbers]] = []
         left, total, matched = limit, 0, 0
-        [*_filter_columns(index, self._id, (*source, *filters)), *rows.needed_columns]
+        names = [*_filter_columns(index, self._id, (*source, *filters)), *rows.needed_columns]
         for batch in _batches(to_read, index, limit, known):
-            columns = await self._columns(
-                [number for number, _ in batch], [*_filter_columns(index, self._id, (*source, *filters)), *rows.needed_columns]
-            )
+            columns = await self._columns([number for number, _ in batch], names)
             for number, row_numbers in batch:
                 before = await self._mask(index, rows, columns, number, row_numbers, source)
                 after = _and(before, await self._mask(index, rows, columns, number, row_numbers, filters))
