@@ -13,7 +13,7 @@ from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Mount
 
-from api import figures, health
+from api import health, metrics_page
 from api.access import login, provider_login
 from api.access.limits import CallerLimits, StreamLimit
 from api.access.middleware import Access, AuthenticatorHolder
@@ -21,7 +21,7 @@ from api.access.modes import open_authenticator
 from api.access.rules import RouteRules
 from api.browser_guard import BrowserGuard
 from api.compare import routes as compare
-from api.dashboard import actors, cluster, entity_summaries, events, history, jobs, nodes, state, stored, summaries, timeline
+from api.dashboard import actors, cluster, entity_summaries, events, jobs, nodes, state, stored, summaries, timeline
 from api.dashboard.app import Dashboard
 from api.dashboard.logs import routes as logs
 from api.dashboard.routing import DashboardRoutes
@@ -55,10 +55,10 @@ from shared.store.logins import Logins
 
 log = structlog.get_logger()
 
-_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, history, logs, stored)
+_DASHBOARD = (state, summaries, timeline, entity_summaries, nodes, actors, jobs, events, cluster, logs, stored)
 _ROUTERS = (
     health.router,
-    figures.router,
+    metrics_page.router,
     sessions.router,
     all_jobs.router,
     overview.router,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NoReturn
 
-from cli.errors import Failed, failed
+from cli.output import Failed, failed
 from shared.errors import HistoryError
 
 # The process' id; while it begins anew, also what it is to run.

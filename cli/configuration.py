@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from cli.columns import aligned
+from cli.output import aligned
 from shared import settings as declared
 from shared.kuberay_env import kuberay_sources
 from shared.settings import Settings

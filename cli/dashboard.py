@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cli.data_directory import default_builds_dir
-from cli.errors import Failed
+from cli.output import Failed
 
 app = typer.Typer(no_args_is_help=False, help="The Ray dashboard's own web pages, to be served under each session.")
 

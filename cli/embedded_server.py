@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
 
-from cli.errors import Failed
+from cli.output import Failed
 
 # Below those that systems give to outgoing connections (Linux: from 32768 on).
 _PORTS = range(20_000, 32_000)

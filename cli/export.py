@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 import zstandard
 
-from cli.errors import Failed
 from cli.load_progress import load_first
+from cli.output import Failed
 from cli.server import Server
 from cli.server_sessions import Address, Ref
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from cli.errors import Failed
+from cli.output import Failed
 from shared.broker import check_broker
 from shared.errors import SettingsError
 from shared.logs import set_up_logs

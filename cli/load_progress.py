@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.errors import Failed
+from cli.output import Failed
 from cli.server import Server
 from shared.sessions import SessionRef
 

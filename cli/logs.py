@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli.columns import aligned
-from cli.errors import Failed
 from cli.load_progress import load_first
+from cli.output import Failed, aligned
 from cli.server import Server
 from cli.server_sessions import Address, Json, Ref
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import configuration
-from cli.errors import Failed, failed
+from cli.output import Failed, failed
 from cli.version import print_version
 from shared.errors import HistoryError
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cli.embedded_server import free_port
-from cli.errors import Failed
+from cli.output import Failed
 
 
 def storage_url(given: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from cli.errors import Failed
+from cli.output import Failed
 from shared.restarts import Restarts
 
 _POLL = 0.1

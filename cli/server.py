@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 import httpx
 
 from cli.data_directory import config_dir
-from cli.errors import Failed
+from cli.output import Failed
 
 VARIABLE = "RAY_HISTORY_TOKEN"
 

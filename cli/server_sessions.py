@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.columns import aligned
-from cli.errors import Failed
 from cli.load_progress import follow
+from cli.output import Failed, aligned
 from cli.server import Server
 from shared.errors import InvalidReference
 from shared.sessions import LATEST, SessionRef

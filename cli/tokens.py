@@ -11,7 +11,7 @@ import typer
 
 from api.access.caller import Action
 from api.access.rights_file import token_hash
-from cli.errors import Failed
+from cli.output import Failed
 from cli.server import Server, keep_token
 
 _LOCAL = "http://127.0.0.1:8080"

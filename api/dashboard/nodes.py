@@ -1,4 +1,4 @@
-"""`/nodes` and `/nodes/{id}`: rendered at load (Ray: `modules/node/node_head.py`)."""
+"""`/nodes` and `/nodes/{id}`: rendered at load (Ray: `modules/node/node_head.py`); and which nodes left logs, for our own script."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ async def show_node(request: Request, scope: DashboardScope) -> Response:
     if detail is None:
         return answers.refused(f"there is no node {node_id} in this session", 404)
     return answers.envelope("Node details fetched.", detail)
+
+
+@routes.get("/ray_history/nodes_with_logs")
+async def list_nodes_with_logs(_request: Request, scope: DashboardScope) -> Response:
+    """`[{node_id, ip, hostname, state}]`: every node that left log files, dead ones too (`api/pages/static/dashboard-marks.js` asks)."""
+    return answers.json_bytes(await scope.snapshot.doc("session/nodes_with_logs") or b"[]")

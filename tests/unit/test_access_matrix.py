@@ -14,7 +14,7 @@ import pytest
 from starlette.routing import Route
 
 import api.app
-from api import figures, health
+from api import health, metrics_page
 from api.access import login, provider_login
 from api.access.rules import RULES, rule_of
 from api.compare import routes as compare
@@ -34,7 +34,7 @@ MODES = ("none", "token", "proxy", "kubernetes", "oidc")
 CALLERS = ("nobody", "other", "right", "revoked")
 ROUTERS = (
     health.router,
-    figures.router,
+    metrics_page.router,
     sessions.router,
     jobs.router,
     overview.router,

@@ -10,7 +10,7 @@ import pytest
 
 from cli import preflight
 from cli.embedded_server import free_port
-from cli.errors import Failed
+from cli.output import Failed
 from cli.storage_layout import check_storage
 from shared.settings import StorageSettings
 

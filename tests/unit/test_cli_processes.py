@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli.errors import Failed
+from cli.output import Failed
 from cli.processes import Processes
 from shared.restarts import Restarts
 from tests.waiting import wait_until

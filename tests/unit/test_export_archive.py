@@ -14,8 +14,8 @@ import pytest
 import zstandard
 
 from api.export import archive
-from cli.errors import Failed
 from cli.export import missing_files
+from cli.output import Failed
 from shared.catalogue import Catalogue
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import session_prefix

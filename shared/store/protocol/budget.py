@@ -1,10 +1,12 @@
-"""The byte budget over all snapshots: least recently used goes first, never one that is in use or being written."""
+"""The bytes of all snapshots: how many they are, and their budget. Least recently used goes first, never one in use or being written."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from shared.errors import NoRoom, SnapshotTooLarge
 from shared.metrics import EVICTIONS
@@ -95,3 +97,22 @@ class Budget:
                 EVICTIONS.labels("budget").inc()
                 excess -= sizes.get(member, 0)
         return excess
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotUsage:
+    """Of all shards together."""
+
+    snapshots: int
+    snapshot_bytes: int
+
+
+async def read_snapshot_usage(redis: AsyncRedis, keyspace: Keyspace) -> SnapshotUsage:
+    """One round trip. Raises StoreUnavailable."""
+    with redis_errors():
+        async with redis.pipeline(transaction=False) as pipe:
+            for shard in keyspace.shards():
+                pipe.hvals(shard.sizes)
+            found = await pipe.execute()
+    sizes = [int(size) for of_shard in found for size in of_shard]
+    return SnapshotUsage(len(sizes), sum(sizes))

@@ -1,4 +1,4 @@
-"""`/metrics` of an API replica: what its processes counted, and what is looked up now."""
+"""`/metrics` of an API replica: what its processes counted, and what Redis, queue and Kubernetes are asked for at each scrape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.exposition import page
 from shared.metrics import Metric
 from shared.queue import QueueDepth
 from shared.settings import Settings
-from shared.store.figures import Figures, read_figures
+from shared.store.protocol.budget import SnapshotUsage, read_snapshot_usage
 
 router = APIRouter()
 
@@ -27,26 +27,28 @@ _LOOK_SECONDS = 3.0
 async def metrics_page(request: Request) -> Response:
     """Prometheus' text format. Redis being away is a figure of it, not a failure."""
     state = request.app.state
-    figures: Figures | None = None
+    usage: SnapshotUsage | None = None
     depth: QueueDepth | None = None
     with suppress(StoreUnavailable, TimeoutError), anyio.fail_after(_LOOK_SECONDS):
-        figures = await read_figures(state.redis, state.keyspace)
+        usage = await read_snapshot_usage(state.redis, state.keyspace)
     with suppress(StoreUnavailable, TimeoutError), anyio.fail_after(_LOOK_SECONDS):
         depth = await anyio.to_thread.run_sync(state.queue.depth, abandon_on_cancel=True)
-    looked_up = [(metric.name, metric.meaning, value) for metric, value in _values(figures, depth, state.sessions, state.settings)]
+    looked_up = [(metric.name, metric.meaning, value) for metric, value in _values(usage, depth, state.sessions, state.settings)]
     body, content_type = await anyio.to_thread.run_sync(page, looked_up)
     return Response(body, headers={"Content-Type": content_type})
 
 
-def _values(figures: Figures | None, depth: QueueDepth | None, sessions: Sessions, settings: Settings) -> Iterator[tuple[Metric, float]]:
-    yield metrics.REDIS_UP, float(figures is not None)
+def _values(
+    usage: SnapshotUsage | None, depth: QueueDepth | None, sessions: Sessions, settings: Settings
+) -> Iterator[tuple[Metric, float]]:
+    yield metrics.REDIS_UP, float(usage is not None)
     yield metrics.SNAPSHOT_BUDGET, settings.load.snapshot_budget
     if depth is not None:
         yield metrics.QUEUE_DEPTH, depth.waiting
         if depth.taken is not None:
             yield metrics.QUEUE_TAKEN, depth.taken
-    if figures is not None:
-        yield metrics.SNAPSHOTS, figures.snapshots
-        yield metrics.SNAPSHOT_BYTES, figures.snapshot_bytes
+    if usage is not None:
+        yield metrics.SNAPSHOTS, usage.snapshots
+        yield metrics.SNAPSHOT_BYTES, usage.snapshot_bytes
     if (age := sessions.live.age) is not None:
         yield metrics.KUBERNETES_AGE, age
