@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from cli import preflight
 from cli.collect import use_storage
-from shared.errors import KubernetesUnavailable, SessionIsLive
-from shared.layout import METADATA_PREFIX, session_of_marker
 from shared.live.factory import open_live
-from shared.live.resolver import ensure_dead
-from shared.retention import Content, content_of, delete_session, has_failed_job
-from shared.sessions import Session
+from shared.retention import Policy, Retention, age
 from shared.settings import Settings
 from shared.storage.factory import open_storage, open_writer
-from shared.storage.port import Storage
-
-_AGE = re.compile(r"(\d+)([hdw])")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def prune(
@@ -38,51 +28,36 @@ def prune(
     May be interrupted: the next run goes on. Needs the right to delete, which nothing else of the history server does.
     """
     use_storage(preflight.storage_url(storage))
-    before = datetime.now(UTC) - _age(older_than)
+    try:
+        kept_for = age(older_than)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc), param_hint="--older-than") from exc
     settings = Settings.from_environment()
-    stored, writer = open_storage(settings.storage), open_writer(settings.storage)
+    policy = Policy(dict.fromkeys(namespace or [""], kept_for), keep_failed)
+    stored = open_storage(settings.storage)
+    writer = None if dry_run else open_writer(settings.storage)
     stored.check()
     directory, heads = open_live(settings.live, stored)
-    wanted = set(namespace or ())
+    retention = Retention(policy, stored, writer, (directory, heads, settings.live))
     sessions = objects = freed = 0
     try:
-        for session in _sessions(stored):
-            if session.created >= before or (wanted and session.namespace not in wanted):
+        for session, limit in retention.old_sessions(datetime.now(UTC)):
+            verdict = retention.apply(session, limit)
+            if verdict is None:
                 continue
-            content = content_of(stored, session)
-            if content.last_event >= before:
+            if verdict.kept:
+                print(f"kept     {session.ref}  {verdict.kept}")
                 continue
-            try:
-                ensure_dead(session, directory, heads, settings.live)
-            except (SessionIsLive, KubernetesUnavailable) as exc:
-                print(f"kept     {session.ref}  {exc}")
-                continue
-            if keep_failed and has_failed_job(stored, content):
-                print(f"kept     {session.ref}  a job of it failed")
-                continue
-            if not dry_run:
-                delete_session(stored, writer, session)
-            print(f"{'would go' if dry_run else 'deleted '} {session.ref}  {_amount(content)}")
+            content = verdict.content
+            print(f"{'would go' if dry_run else 'deleted '} {session.ref}  {_amount(content.objects, content.bytes)}")
             sessions, objects, freed = sessions + 1, objects + content.objects, freed + content.bytes
     finally:
         directory.close()
-        writer.close()
+        if writer:
+            writer.close()
         stored.close()
-    print(f"{'would free' if dry_run else 'freed'} {_amount(Content(objects, freed, before, ()))} of {sessions} sessions")
+    print(f"{'would free' if dry_run else 'freed'} {_amount(objects, freed)} of {sessions} sessions")
 
 
-def _sessions(storage: Storage) -> Iterable[Session]:
-    """By their markers, the oldest first."""
-    found = {session for info in storage.list(METADATA_PREFIX) if (session := session_of_marker(info.key))}
-    return sorted(found, key=lambda session: (session.created, str(session.ref)))
-
-
-def _age(text: str) -> timedelta:
-    match = _AGE.fullmatch(text.strip())
-    if not match:
-        raise typer.BadParameter(f"{text!r} is no age: write a number and h, d or w, such as 90d", param_hint="--older-than")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _amount(content: Content) -> str:
-    return f"{content.bytes / 2**20:.1f} MiB in {content.objects} objects"
+def _amount(objects: int, size: int) -> str:
+    return f"{size / 2**20:.1f} MiB in {objects} objects"

@@ -38,6 +38,8 @@ class _Listing:
     skipped: int
     by_ref: dict[SessionRef, Session] = field(default_factory=dict)
     """Every reference that leads to a session: by its cluster and by its owner, by name and as `latest`."""
+    marked: frozenset[str] = frozenset()
+    """The keys of those with a marker."""
 
 
 class Catalogue:
@@ -130,14 +132,22 @@ class Catalogue:
             # Its age counts from before the look: what is stored during it may be missing.
             taken = self._clock()
             try:
-                self._listing = listing = _list(self._storage, self._unmarked, self._zones, taken, self._clock)
+                self._listing = listing = _list(self._storage, self._unmarked, self._zones, taken, self._clock, former=listing)
             except StorageUnavailable as exc:
                 self._failed_at, self._failure = self._clock(), str(exc)
                 raise
             return listing
 
 
-def _list(storage: Storage, unmarked: UnmarkedSessions, zones: SessionZones | None, taken: float, clock: Callable[[], float]) -> _Listing:
+def _list(
+    storage: Storage,
+    unmarked: UnmarkedSessions,
+    zones: SessionZones | None,
+    taken: float,
+    clock: Callable[[], float],
+    *,
+    former: _Listing | None,
+) -> _Listing:
     sessions: list[Session] = []
     skipped = 0
     for info in storage.list(METADATA_PREFIX):
@@ -148,10 +158,14 @@ def _list(storage: Storage, unmarked: UnmarkedSessions, zones: SessionZones | No
             skipped += 1
         else:
             sessions.append(session)
+    marked = frozenset(session.key for session in sessions)
+    if former and (deleted := former.marked - marked):
+        # The last walk saw their directories.
+        unmarked.forget(deleted)
     found = _newest_first(_united([*sessions, *unmarked.sessions()]))
     offsets = zones.offsets(found) if zones else {}
     newest_first = _newest_first(replace(one, utc_offset=offsets[one.key]) if offsets.get(one.key) else one for one in found)
-    return _Listing(newest_first, taken, clock() - taken, skipped, _by_ref(newest_first))
+    return _Listing(newest_first, taken, clock() - taken, skipped, _by_ref(newest_first), marked)
 
 
 def _united(found: Iterable[Session]) -> list[Session]:

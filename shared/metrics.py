@@ -140,6 +140,15 @@ JOB_PASS_SECONDS = _histogram(
     "job_pass_seconds", "Time of one pass over the bucket for the index of jobs, in seconds.", who="worker", buckets=_LONG
 )
 
+# Retention
+RETENTION_SESSIONS = _counter(
+    "retention_sessions_total",
+    "Old sessions by what became of them: deleted, kept (it runs, or a job failed), failed.",
+    "result",
+    who="worker",
+)
+RETENTION_BYTES = _counter("retention_bytes_total", "Bytes of deleted sessions.", who="worker")
+
 # What we ask of others
 STORAGE_SECONDS = _histogram(
     "storage_call_seconds",

@@ -6,13 +6,17 @@ Old is what nothing was added to for long: a cluster may run for months. Needs w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from shared.errors import ObjectNotFound
-from shared.layout import marker_key, old_prefix, session_prefix
+from shared.errors import KubernetesUnavailable, ObjectNotFound, SessionIsLive
+from shared.layout import METADATA_PREFIX, marker_key, old_prefix, session_of_marker, session_prefix
+from shared.live.heads import Heads
+from shared.live.port import LiveDirectory
+from shared.live.resolver import ensure_dead
 from shared.sessions import Session
+from shared.settings import LiveSettings
 from shared.storage.port import ObjectInfo, Storage, StorageWriter
 
 _AT_ONCE = 1000
@@ -20,6 +24,80 @@ _HOUR = re.compile(r"-(\d{4}-\d\d-\d\d-\d\d)(?:-\d+)?(?:\.jsonl)?(?:\.gz)?$")
 _JOBS_LOG = "/events/event_JOBS.log"
 # Ray's JobManager: "Completed a ray job {id} with a status FAILED."
 _FAILED = b" with a status FAILED"
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_ANY = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long sessions are kept after their last event, by namespace ("": all others); None, or no age at all: for ever."""
+
+    ages: Mapping[str, timedelta | None]
+    keep_failed: bool = False
+
+    @classmethod
+    def of(cls, text: str, *, keep_failed: bool = False) -> Policy:
+        """From `90d,team-a=2w,team-b=never`. Raises ValueError."""
+        ages = {}
+        for item in filter(None, map(str.strip, text.split(","))):
+            namespace, _, said = item.rpartition("=")
+            ages[namespace.strip()] = None if said.strip() == "never" else age(said.strip())
+        return cls(ages, keep_failed)
+
+    def before(self, namespace: str, now: datetime) -> datetime | None:
+        """Sessions of this namespace go when nothing was added since then; None: they stay."""
+        kept = self.ages.get(namespace, self.ages.get(_ANY))
+        return None if kept is None else now - kept
+
+
+def age(text: str) -> timedelta:
+    """Of `90d`, `12w` or `48h`. Raises ValueError."""
+    if not re.fullmatch(r"\d+[hdw]", text):
+        raise ValueError(f"{text!r} is no age: write a number and h, d or w, such as 90d")
+    return int(text[:-1]) * _UNITS[text[-1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of an old session: `kept` says why it stays; empty: it goes, or has gone."""
+
+    session: Session
+    content: Content
+    kept: str
+
+
+class Retention:
+    """A policy for one bucket. `writer`: None only judges."""
+
+    def __init__(
+        self, policy: Policy, storage: Storage, writer: StorageWriter | None, live: tuple[LiveDirectory, Heads, LiveSettings]
+    ) -> None:
+        self._policy = policy
+        self._storage = storage
+        self._writer = writer
+        self._live = live
+
+    def old_sessions(self, now: datetime) -> list[tuple[Session, datetime]]:
+        """Those that began before their namespace's limit, and the limit; the oldest first. Raises StorageUnavailable."""
+        found = {session for info in self._storage.list(METADATA_PREFIX) if (session := session_of_marker(info.key))}
+        limits = [(session, self._policy.before(session.namespace, now)) for session in found]
+        old = [(session, limit) for session, limit in limits if limit is not None and session.created < limit]
+        return sorted(old, key=lambda one: (one[0].created, str(one[0].ref)))
+
+    def apply(self, session: Session, limit: datetime) -> Verdict | None:
+        """Delete it, unless something was added since `limit` (None), or it runs, or is to be kept. Raises StorageUnavailable."""
+        content = content_of(self._storage, session)
+        if content.last_event >= limit:
+            return None
+        try:
+            ensure_dead(session, *self._live)
+        except (SessionIsLive, KubernetesUnavailable) as exc:
+            return Verdict(session, content, str(exc))
+        if self._policy.keep_failed and has_failed_job(self._storage, content):
+            return Verdict(session, content, "a job of it failed")
+        if self._writer is not None:
+            delete_session(self._storage, self._writer, session)
+        return Verdict(session, content, "")
 
 
 @dataclass(frozen=True, slots=True)

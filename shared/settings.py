@@ -17,6 +17,8 @@ from shared.kuberay_env import kuberay_collector, kuberay_storage
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+AGES = r"^\s*(([^\s,=]+\s*=\s*)?(\d+[hdw]|never)\s*(,\s*|$))*$"
+"""Ages, of which each may name a namespace: `90d,team-a=2w,team-b=never`."""
 
 _MIB = 1 << 20
 
@@ -209,6 +211,19 @@ class JobIndexSettings(_Concern):
     job_index_sessions: int = Field(10_000, ge=1, description="Sessions in the index at most, the newest ones.")
 
 
+class RetentionSettings(_Concern):
+    """Deleting old sessions from the bucket, which one of the workers does on a schedule. Needs the right to delete there."""
+
+    retention: str = Field(
+        "",
+        pattern=AGES,
+        description="Delete sessions that nothing was added to for so long: `90d`, in h, d or w, or by namespace: "
+        "`90d,team-a=2w,team-b=never`. Empty: nothing is deleted.",
+    )
+    retention_keep_failed: bool = Field(False, description="Keep sessions in which a submitted job failed.")
+    retention_interval: Seconds = Field(86_400.0, description="Old sessions are looked for this often, in seconds.")
+
+
 class FlowerSettings(_Concern):
     """Celery's web page, `ray-history flower`."""
 
@@ -313,6 +328,7 @@ class Settings:
     collect: CollectSettings = field(default_factory=CollectSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     jobs: JobIndexSettings = field(default_factory=JobIndexSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -330,6 +346,7 @@ class Settings:
                 CollectSettings(**kuberay_collector(os.environ)),
                 auth=AuthSettings(),
                 jobs=JobIndexSettings(),
+                retention=RetentionSettings(),
             )
         except ValidationError as exc:
             first = exc.errors()[0]

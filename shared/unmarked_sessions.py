@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -52,6 +52,10 @@ class UnmarkedSessions:
         if walk and not self._found:
             walk.join(_PATIENCE)
         return self._found
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Sessions that were deleted since the last walk, as their markers say; the next one sees what is left of them."""
+        self._found = tuple(session for session in self._found if session.key not in keys)
 
     def of(self, ref: SessionRef) -> list[Session]:
         """Those of one cluster or owner, looked for now. Raises StorageUnavailable."""

@@ -1,4 +1,4 @@
-"""The first process of `ray-history worker`: it forks the lanes, the health server and the lister of jobs, and starts them again.
+"""The first process of `ray-history worker`: it forks the lanes and what runs beside them, and starts each again that ends.
 
 Forked after all is imported, they share that memory. This process has no threads, so that it may fork at any time.
 """
@@ -21,7 +21,7 @@ import structlog
 
 from shared.restarts import Restarts
 from shared.settings import Settings
-from workers import lane
+from workers import lane, retention
 from workers.health_server import HealthServer
 from workers.job_index import lister
 from workers.lane import Lane
@@ -60,7 +60,9 @@ class Supervisor:
         if self._health:
             self._children.append(_Child("health", self._health.run))
         if settings.jobs.job_index:
-            self._children.append(_Child("job index", partial(self._run_lister, settings)))
+            self._children.append(_Child("job index", partial(self._run_beside, lister.run, settings)))
+        if settings.retention.retention:
+            self._children.append(_Child("retention", partial(self._run_beside, retention.run, settings)))
         self._asked: list[signal.Signals] = []
 
     def run(self) -> int:
@@ -90,10 +92,10 @@ class Supervisor:
             self._health.close_inherited()
         return lane.run(one, self._states, settings)
 
-    def _run_lister(self, settings: Settings) -> int:
+    def _run_beside(self, work: Callable[[Settings], int], settings: Settings) -> int:
         if self._health:
             self._health.close_inherited()
-        return lister.run(settings)
+        return work(settings)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked.append(signal.Signals(number))

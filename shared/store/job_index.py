@@ -6,23 +6,19 @@ Nothing is lost with it: it is filled anew from the bucket. All of it expires wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-import structlog
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import LockError
 
-from shared.errors import StoreUnavailable
 from shared.jobs import SessionJobs, pack
 from shared.store.client import redis_errors
+from shared.store.held_lock import held_lock
 from shared.store.keys import JobIndexKeys, Keyspace
-
-log = structlog.get_logger()
 
 _KEPT_FOR = 7 * 86_400_000
 _AT_ONCE = 500
@@ -65,28 +61,9 @@ class JobIndex:
         self._redis = redis
         self._keys: JobIndexKeys = keyspace.job_index
 
-    @contextmanager
-    def as_lister(self, lease: float) -> Iterator[threading.Event | None]:
-        """The right to list the bucket; None while another worker has it. The event is set when it is lost: another one lists then.
-
-        It is renewed meanwhile, and free again `lease` seconds after this process was lost.
-        """
-        lock = self._redis.lock(self._keys.lister, timeout=lease, blocking=False, thread_local=False)
-        with redis_errors():
-            taken = lock.acquire()
-        if not taken:
-            yield None
-            return
-        lost, done = threading.Event(), threading.Event()
-        renewer = threading.Thread(target=_keep_renewing, args=(lock, lease, done, lost), name="lister-renewal", daemon=True)
-        renewer.start()
-        try:
-            yield lost
-        finally:
-            done.set()
-            renewer.join()
-            with redis_errors(), suppress(LockError):
-                lock.release()
+    def as_lister(self, lease: float) -> AbstractContextManager[threading.Event | None]:
+        """The right to list the bucket, as `held_lock` gives it."""
+        return held_lock(self._redis, self._keys.lister, lease)
 
     def looks(self) -> dict[str, Look]:
         """Of every session in the index; one whose jobs Redis has lost counts as not looked at."""
@@ -135,19 +112,6 @@ class JobIndex:
         """When the last pass ended, in ms since the epoch; 0: never."""
         with redis_errors():
             return int(cast("bytes | None", self._redis.hget(self._keys.state, "passed")) or 0)
-
-
-def _keep_renewing(lock: Any, lease: float, done: threading.Event, lost: threading.Event) -> None:
-    while not done.wait(lease / 3):
-        try:
-            with redis_errors():
-                lock.reacquire()
-        except LockError:
-            lost.set()
-            return
-        except StoreUnavailable as exc:
-            # Redis may be back before the lease ends; if it is not, the next answer says that it is lost.
-            log.warning("right to list the bucket not renewed", error=str(exc))
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,16 @@ class Keyspace:
         return JobIndexKeys(f"{self.prefix}:{{{self.storage}.jobs}}:v{JOB_INDEX_FORMAT}:")
 
     @property
+    def retention_lock(self) -> str:
+        """Lock: whoever holds it deletes old sessions of the bucket."""
+        return f"{self.prefix}:{{{self.storage}.retention}}:lock"
+
+    @property
+    def retention_rests(self) -> str:
+        """Until the next look for old sessions is due."""
+        return f"{self.prefix}:{{{self.storage}.retention}}:rests"
+
+    @property
     def logins(self) -> str:
         """What the keys of logins begin with; all have a TTL. They are not the storage's: rights are said by the server's settings."""
         return f"{self.prefix}:{{logins}}:v{LOGINS_FORMAT}:"

@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 
 RICH = "default/raycluster/raycap/session_2026-11-23_19-00-40_785172_1"
 FAILING = "default/raycluster/raycap/session_2026-11-23_19-05-06_598956_1"
+SUCCEEDED = "default/raycluster/raycap/session_2026-11-23_19-07-13_553337_1"
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,16 @@ def test_what_redis_lost_comes_back(api: Api, whole: Deployment) -> None:
         redis.delete(*lost)
         wait_until(lambda: sum(redis.hlen(key) for key in redis.scan_iter("rhs:*jobs}*entries")) == 4, "the index to be filled anew", 60)
     wait_until(lambda: _jobs(api)["fail-job"]["complete"] is None, "the new one to be followed", 30)
+
+
+def test_old_sessions_are_deleted_on_a_schedule(api: Api, whole: Deployment, stored: Path) -> None:
+    """With their snapshots and jobs, but for those with a failed job. The last test: it takes the sessions of the others."""
+    api.load(SUCCEEDED)
+    whole.worker(RETENTION="1h", RETENTION_KEEP_FAILED="true", RETENTION_INTERVAL=60)
+    wait_until(lambda: _stored(stored) == {ref.rpartition("/")[2] for ref in (RICH, FAILING)}, "old sessions to go", 60)
+    wait_until(lambda: {job["ref"] for job in _jobs(api).values()} == {RICH, FAILING}, "their jobs to go", 60)
+    wait_until(lambda: api.client.get(f"/sessions/{SUCCEEDED}").status_code == 404, "the session to be unknown", 30)
+
+
+def _stored(bucket: Path) -> set[str]:
+    return {path.name for path in (bucket / "cluster-metadata").rglob("session_*")}

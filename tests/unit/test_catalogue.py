@@ -259,6 +259,17 @@ def test_a_session_that_was_deleted_is_not_found_once_the_bucket_says_so() -> No
         catalogue.resolve(SessionRef.parse(f"ns/raycluster/c/{OLD}"))
 
 
+def test_a_session_that_was_deleted_is_not_one_without_a_marker() -> None:
+    """The walk that saw its directory was before."""
+    bucket = Bucket(f"raycluster/default_raycap/{OLD}")
+    bucket.keys.append(f"cluster-history/raycluster/default/raycap/{OLD}/node/logs/x")
+    catalogue = Catalogue(bucket, 0)  # type: ignore[arg-type]
+    wait_until(catalogue._unmarked.sessions, "the walk")
+    assert [session.session for session in catalogue.sessions()] == [OLD]
+    bucket.keys.clear()
+    assert catalogue.sessions() == []
+
+
 def test_bad_markers_are_skipped_and_counted() -> None:
     catalogue = made(Bucket(*BUCKET, "raycluster/broken/x", "raycluster/ns_c/session_latest", "readme.txt"))
     assert catalogue.skipped == 0

@@ -213,6 +213,12 @@ def claim_from_worker(redis: Redis, keyspace: Keyspace, settings: LoadSettings, 
     return entry(found)
 
 
+def drop_from_worker(redis: Redis, keyspace: Keyspace, session_key: str) -> None:
+    """Drop whatever Redis holds of a session that is not in the bucket any more. Raises StoreUnavailable."""
+    with redis_errors():
+        redis.register_script(DROP)(keyspace.session(session_key).for_scripts, [])
+
+
 def claim_arguments(s: LoadSettings, *, force: bool) -> list[Any]:
     times = [ms(s.snapshot_ttl), ms(s.queue_lease), ms(s.lease)]
     limits = [s.load_attempts, ms(s.retry_after_failure), round(s.freshness * 1000), _TIMES_OF_A_LOAD]
