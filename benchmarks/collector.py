@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import psutil
 
-from tests.collector.events import body
+from tests.collector.events import NODE, SESSION, base64_of, body
 from tests.collector.running import collecting
 from tests.collector.stored import stored_ids
 from tests.data.recorded import unpack
@@ -69,11 +69,15 @@ def _unit(templates: list[bytes]) -> float:
 
 
 def _templates(directory: Path) -> list[bytes]:
-    """Batches of recorded events as Ray's agent writes them, each id different."""
+    """Batches of recorded events as Ray's agent writes them: of one session and node, each id different."""
     unpack(directory / "recorded", "bucket")
     events = []
     for path in sorted((directory / "recorded").rglob("*_events/**/*.jsonl")):
         events += [json.loads(line) for line in path.read_bytes().splitlines()]
+    for event in events:
+        event["sessionName"] = SESSION
+        if event.get("nodeId"):
+            event["nodeId"] = base64_of(NODE)
     batches = [events[at : at + BATCH] for at in range(0, len(events) - BATCH, BATCH)]
     return [body(batch) for batch in batches if len({event["eventId"] for event in batch}) == BATCH]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from isal import isal_zlib
 
 from collector.batches import Place
-from collector.segments import read_places
+from collector.segments import GZIP, LEVEL, Chunk, read_places
 
-_GZIP = 31
-_LEVEL = 1
+# Members of less text pack badly: where few events come at once, they are packed anew, together.
+_ENOUGH_TEXT = 1 << 15
 
 
 def event_files(
@@ -24,16 +25,24 @@ def event_files(
     """
     nanoseconds = int(segment.name.partition(".")[0])
     hour = datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%d-%H")
-    places: dict[Place, list[tuple[int, int, int]]] = {}
-    for place, ranges in sorted(read_places(segment, damaged).items()):
+    places: dict[Place, list[tuple[int, Chunk]]] = {}
+    for place, chunks in sorted(read_places(segment, damaged).items()):
         # Two of them may turn out to be the same: an object that is there would not be written again.
-        places.setdefault(resolve(place), []).extend(ranges)
+        places.setdefault(resolve(place), []).extend(chunks)
     with segment.open("rb") as file:
-        for place, ranges in sorted(places.items()):
-            packer = isal_zlib.compressobj(_LEVEL, wbits=_GZIP)
-            packed = []
-            for offset, size, _ in ranges:
-                file.seek(offset)
-                packed.append(packer.compress(file.read(size)))
-            packed.append(packer.flush())
-            yield place, f"{hour}-{nanoseconds}.jsonl.gz", b"".join(packed), sum(events for *_, events in ranges)
+        for place, chunks in sorted(places.items()):
+            yield place, f"{hour}-{nanoseconds}.jsonl.gz", _packed(file, chunks), sum(chunk.events for _, chunk in chunks)
+
+
+def _packed(file: BinaryIO, chunks: Sequence[tuple[int, Chunk]]) -> bytes:
+    members = (_read(file, offset, chunk.packed) for offset, chunk in chunks)
+    if sum(chunk.unpacked for _, chunk in chunks) >= _ENOUGH_TEXT * len(chunks):
+        return b"".join(members)
+    packer = isal_zlib.compressobj(LEVEL, wbits=GZIP)
+    packed = [packer.compress(isal_zlib.decompress(member, wbits=GZIP)) for member in members]
+    return b"".join([*packed, packer.flush()])
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)

@@ -27,14 +27,14 @@ log = structlog.get_logger()
 _SUFFIX = ".events"
 _FINISHED = ".uploaded"
 # So much is kept of what is uploaded, for its ids: more than what can be under way when a process is killed.
-_KEPT_BYTES, _KEPT_FILES = 32 << 20, 100
+_KEPT_BYTES, _KEPT_FILES = 4 << 20, 100
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A record that is to be written (empty: all its events were known), and who is to be told whether it is durable."""
+    """Events that are to be written (none: all of them were known), and who is to be told whether they are durable."""
 
-    record: bytes
+    groups: list[Group]
     ids: set[str]
     done: Callable[[str], None]
 
@@ -44,7 +44,10 @@ class Full(Exception):
 
 
 class Journal:
-    """Thread-safe. `limit`: bytes of all segments at most. `deleted` is told the bytes of events that someone has deleted from the disk."""
+    """Thread-safe. `limit`: bytes of all segments at most. A segment is closed at `segment_bytes` of events, unpacked.
+
+    `deleted` is told the bytes of events that someone has deleted from the disk.
+    """
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class Journal:
         self._waiting: list[_Waiting] = []
         self._file: int | None = None
         self._path = directory
-        self._size = 0
+        self._size = self._unpacked = 0
         self._torn = False
         self._opened_at = 0.0
         self._last_name = max((int(path.stem) for path in (*self._closed, *self._finished)), default=0)
@@ -105,7 +108,7 @@ class Journal:
                 raise Full("the collector ends")
             groups, ids = self._not_known(batch.groups)
             self._recent.add(ids)
-            self._waiting.append(_Waiting(record(groups) if groups else b"", ids, done))
+            self._waiting.append(_Waiting(groups, ids, done))
             self._wanted.notify()
             return sum(len(group.ids) for group in groups)
 
@@ -177,7 +180,7 @@ class Journal:
                 if not self._waiting:
                     return
                 group, self._waiting = self._waiting, []
-            reason = self._commit([waiting.record for waiting in group if waiting.record])
+            reason = self._commit([waiting.groups for waiting in group if waiting.groups])
             if reason:
                 with self._lock:
                     # Whoever came since may count on what has just failed.
@@ -187,13 +190,14 @@ class Journal:
             for waiting in group:
                 waiting.done(reason)
 
-    def _commit(self, records: list[bytes]) -> str:
+    def _commit(self, batches: list[list[Group]]) -> str:
         """The reason why they are not durable; empty when they are."""
-        if not records:
+        if not batches:
             return ""
         try:
+            records = b"".join([record(groups) for groups in batches])
             with self._writing:
-                self._write(b"".join(records))
+                self._write(records, sum(len(group.text) for groups in batches for group in groups))
         except OSError as exc:
             log.warning("events cannot be kept", error=str(exc), directory=str(self._directory))
             return f"cannot be written: {exc.strerror or exc}"
@@ -203,7 +207,7 @@ class Journal:
             return f"cannot be written: {exc!r}"
         return ""
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, unpacked: int) -> None:
         file = self._file if self._file is not None else self._open()
         self._mend(file)
         self._torn = True
@@ -222,7 +226,8 @@ class Journal:
         with self._lock:
             self._size += len(data)
             self._bytes += len(data)
-            if self._size >= self._segment_bytes:
+            self._unpacked += unpacked
+            if self._unpacked >= self._segment_bytes:
                 self._close()
 
     def _mend(self, file: int) -> None:
@@ -252,7 +257,8 @@ class Journal:
             os.close(file)
             path.unlink()
             raise
-        self._path, self._file, self._size, self._torn, self._opened_at = path, file, 0, False, self._clock()
+        self._path, self._file, self._torn, self._opened_at = path, file, False, self._clock()
+        self._size = self._unpacked = 0
         return file
 
     def _close(self) -> None:

@@ -1,6 +1,7 @@
 """Files of the journal: records of events, appended and checked by length and CRC, so that a torn end is known as such.
 
-A record is `<length, crc of the rest>`, a line of JSON that says what follows, and the events' lines, those of one place together.
+A record is `<length, crc of the rest>`, a line of JSON that says what follows, and the events' lines, those of one place together in
+one gzip member: less is written to the disk, and event files are made of members as they are.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ _FRAME = struct.Struct("<II")
 LONGEST = 1 << 30
 """No record is longer, whatever body it was made of: a frame that says so is damage, and is not allocated."""
 _SHORTEST = len(b"[]\n")
+GZIP = 31
+LEVEL = 1
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
-    """Events of one place in one record: how many, and how many bytes, each line with its newline."""
+    """Events of one place in one record: how many, and the bytes of their lines, packed and unpacked, each line with its newline."""
 
     session: str
     node: str
     directory: str
     events: int
-    size: int
+    packed: int
+    unpacked: int
 
     @property
     def place(self) -> Place:
@@ -40,17 +44,14 @@ _decode = msgspec.json.Decoder(list[Chunk]).decode
 
 def record(groups: Sequence[Group]) -> bytes:
     """One record with these events."""
-    chunks = [Chunk(*group.place, len(group.ids), len(group.text)) for group in groups]
-    head = msgspec.json.encode(chunks) + b"\n"
-    crc, length = isal_zlib.crc32(head), len(head)
-    for group in groups:
-        crc = isal_zlib.crc32(group.text, crc)
-        length += len(group.text)
-    return b"".join([_FRAME.pack(length, crc), head, *(group.text for group in groups)])
+    members = [isal_zlib.compress(group.text, level=LEVEL, wbits=GZIP) for group in groups]
+    chunks = [Chunk(*group.place, len(group.ids), len(member), len(group.text)) for group, member in zip(groups, members, strict=True)]
+    content = b"".join([msgspec.json.encode(chunks), b"\n", *members])
+    return _FRAME.pack(len(content), isal_zlib.crc32(content)) + content
 
 
 def read_records(path: Path, damaged: Callable[[int], None] | None = None) -> Iterator[tuple[int, list[Chunk], memoryview]]:
-    """(offset of the lines in the file, what they are, the lines) of every whole record.
+    """(offset of the first member in the file, what the members are, the members) of every whole record.
 
     A torn end was never acknowledged; of a damaged record within, `damaged` is told the bytes.
     """
@@ -70,14 +71,14 @@ def read_records(path: Path, damaged: Callable[[int], None] | None = None) -> It
             at += length
 
 
-def read_places(path: Path, damaged: Callable[[int], None] | None = None) -> dict[Place, list[tuple[int, int, int]]]:
-    """Where in the file the events of each place are: (offset, bytes, events)."""
-    places: dict[Place, list[tuple[int, int, int]]] = {}
+def read_places(path: Path, damaged: Callable[[int], None] | None = None) -> dict[Place, list[tuple[int, Chunk]]]:
+    """Where in the file the members of each place are: (offset, what it is)."""
+    places: dict[Place, list[tuple[int, Chunk]]] = {}
     for offset, chunks, _ in read_records(path, damaged):
         at = offset
         for chunk in chunks:
-            places.setdefault(chunk.place, []).append((at, chunk.size, chunk.events))
-            at += chunk.size
+            places.setdefault(chunk.place, []).append((at, chunk))
+            at += chunk.packed
     return places
 
 
@@ -90,7 +91,11 @@ _decode_id = msgspec.json.Decoder(_Id).decode
 
 def ids_in(path: Path) -> Iterator[str]:
     """The ids of a segment's events."""
-    for _, _, lines in read_records(path):
-        for line in bytes(lines).split(b"\n"):
-            with suppress(msgspec.MsgspecError):
-                yield _decode_id(line).eventId
+    for _, chunks, members in read_records(path):
+        at = 0
+        for chunk in chunks:
+            lines = isal_zlib.decompress(members[at : at + chunk.packed], wbits=GZIP, bufsize=chunk.unpacked)
+            at += chunk.packed
+            for line in lines.splitlines():
+                with suppress(msgspec.MsgspecError):
+                    yield _decode_id(line).eventId

@@ -286,7 +286,9 @@ class CollectSettings(_Concern):
     collect_dir: str = Field(
         "", description="Where events are kept until they are uploaded; empty: `history-collector` in Ray's directory."
     )
-    collect_buffer: Bytes = Field(1024 * _MIB, description="Bytes of events kept there at most; beyond them Ray is told to wait (503).")
+    collect_buffer: Bytes = Field(
+        1024 * _MIB, description="Packed bytes of events kept there at most; beyond them Ray is told to wait (503)."
+    )
     collect_rotation: Seconds = Field(60.0, description="Events are uploaded at the latest this long after they came, in seconds.")
     collect_rotation_bytes: Bytes = Field(16 * _MIB, description="Bytes of events (unpacked) that are uploaded at once.")
     collect_ray_dir: str = Field("/tmp/ray", description="Ray's temporary directory, which holds its sessions.")  # noqa: S108 - Ray's default

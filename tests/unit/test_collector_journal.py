@@ -211,6 +211,23 @@ def test_events_that_turn_out_to_be_of_one_place_are_in_one_file(tmp_path: Path)
     assert sorted(json.loads(line)["eventId"] for line in gzip.decompress(packed).splitlines()) == ["a", "b"]
 
 
+def test_large_batches_go_into_the_file_as_they_are_packed_and_small_ones_are_packed_together(tmp_path: Path) -> None:
+    def packed(name: str, *batches: Batch) -> tuple[list[str], int]:
+        journal = make(tmp_path / name, segment_bytes=1 << 30)
+        for batch in batches:
+            keep(journal, batch)
+        journal.end()
+        (segment,) = journal.closed()
+        ((_, _, content, _),) = event_files(segment, as_it_is, pytest.fail)
+        assert (content in segment.read_bytes()) is (len(batches) == 1)
+        return [json.loads(line)["eventId"] for line in gzip.decompress(content).splitlines()], len(content)
+
+    ids = [f"event-{number}" for number in range(400)]
+    together, apart = packed("together", batch_of(*ids)), packed("apart", *(batch_of(event_id) for event_id in ids))
+    assert together[0] == apart[0] == ids
+    assert apart[1] < 1.1 * together[1]
+
+
 class Disk:
     """`os` for the journal, with faults."""
 
