@@ -35,6 +35,14 @@ class RayNode:
     def directory(self, session: str) -> Path:
         return self._directory / session
 
+    def temp_dir(self, session: str) -> str:
+        """Ray's own name of this directory, which may be mounted elsewhere for us. Empty when only a later session would tell."""
+        try:
+            latest = (self._directory / "session_latest").readlink()
+        except OSError:
+            return ""
+        return str(latest.parent) if latest.is_absolute() and latest.name == session else ""
+
     def runs(self, session: str) -> bool:
         """Does a raylet of it answer on its socket? (KubeRay: IsSessionDirActive)"""
         return any(_answers(path) for path in sorted((self.directory(session) / "sockets").glob("raylet*")))

@@ -42,10 +42,11 @@ class Reporter:
                     self._report.losses_left_out += count
             self._write()
 
-    def begin(self) -> None:
-        """The node runs; also after it had ended, as a worker node may come back."""
+    def begin(self, temp_dir: str) -> None:
+        """The node runs; also after it had ended, as a worker node may come back. `temp_dir`: as in the report."""
         with self._lock:
             self._report.ended = None
+            self._report.temp_dir = temp_dir or self._report.temp_dir
             self._write()
 
     def end(self) -> None:

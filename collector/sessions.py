@@ -198,7 +198,7 @@ class NodeSessions:
             self._save(known)
             self._outbox.put(self._cluster.marker(session), b"")
             log.info("session", session=session, node=node, head=head)
-        known.report.begin()
+        known.report.begin(self._node.temp_dir(session))
         self._open[(session, node)] = known
         for code, loss in list(self._unplaced.items()):
             known.report.lose("", code, loss.message, loss.count)

@@ -53,7 +53,10 @@ class Loss(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """Times are RFC 3339, UTC. `ended`: when everything else of this node and session had been uploaded; null until then."""
+    """Times are RFC 3339, UTC. `ended`: when everything else of this node and session had been uploaded; null until then.
+
+    `temp_dir`: Ray's temporary directory, as the node's own processes name it; empty when the collector did not see it.
+    """
 
     version: int
     node: str
@@ -63,6 +66,7 @@ class Report(msgspec.Struct):
     ended: str | None = None
     losses: list[Loss] = msgspec.field(default_factory=list)
     losses_left_out: int = 0
+    temp_dir: str = ""
 
 
 _decode_report = msgspec.json.Decoder(Report).decode

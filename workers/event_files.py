@@ -17,7 +17,7 @@ from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
 from shared.storage.read_ahead import Answer
-from workers.collector_reports import note_collectors_losses
+from workers.collector_reports import read_collector_reports
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, files_ahead, is_wanted
 from workers.sibling_sessions import METADATA, sibling_metadata
@@ -33,7 +33,7 @@ _LOG_EVENTS = "*/logs/events/event_*.log"
 class SessionFiles:
     """Event files, stored dashboard answers by the path they answer, log event files, the few log files that a load looks into.
 
-    `others`: how many more there are.
+    `temp_dirs`: Ray's temporary directory by node, where a collector's report says it. `others`: how many more files there are.
     """
 
     events: list[ObjectInfo] = field(default_factory=list)
@@ -41,6 +41,7 @@ class SessionFiles:
     log_events: list[ObjectInfo] = field(default_factory=list)
     logs: list[ObjectInfo] = field(default_factory=list)
     reports: list[ObjectInfo] = field(default_factory=list)
+    temp_dirs: dict[str, str] = field(default_factory=dict)
     others: int = 0
 
     def digest(self) -> str:
@@ -56,6 +57,7 @@ class Stored:
     """Contents: stored dashboard answers by path, log event files by their key below the session; pieces of logs are read when asked for.
 
     `sibling_metadata` is another session's `cluster_metadata`, for one whose collector stored none. `files`: how many there are in all.
+    `temp_dirs`: as in `SessionFiles`.
     """
 
     endpoints: dict[str, bytes]
@@ -63,6 +65,7 @@ class Stored:
     logs: LogPieces
     sibling_metadata: bytes | None = None
     files: int = 0
+    temp_dirs: dict[str, str] = field(default_factory=dict)
 
 
 def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
@@ -73,7 +76,7 @@ def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
         run.loss(directory.key, StorageUnavailable.code, directory.unreadable)
 
     files = sort_files(run.session, chain.from_iterable(map(storage.list, data_prefixes(run.session))), unreadable)
-    note_collectors_losses(run, storage, files.reports)
+    files.temp_dirs = read_collector_reports(run, storage, files.reports)
     run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
     return files
 
@@ -129,6 +132,7 @@ def read_stored(run: LoadRun, storage: Storage, files: SessionFiles) -> Stored:
         LogPieces(storage, logs, run.loss, read),
         sibling.result() if sibling else None,
         len(files.endpoints) + len(files.log_events) + len(files.logs) + files.others,
+        files.temp_dirs,
     )
 
 

@@ -69,6 +69,7 @@ class _Stored(msgspec.Struct, array_like=True):
     endpoints: dict[str, ObjectInfo]
     log_events: list[ObjectInfo]
     logs: list[ObjectInfo]
+    temp_dirs: dict[str, str] = {}
 
 
 class _Parsed(msgspec.Struct, array_like=True):
@@ -113,7 +114,7 @@ def keep_plan(run: LoadRun, cut: Plan) -> None:
     run.keep(
         {f"files:{number}": compress_passing(_pack(files)) for number, files in enumerate(cut.by_part)}
         | {"plan": compress_passing(_pack(_Planned(len(cut.by_part), cut.ranges, run.listing.digest, run.listing.taken_at)))}
-        | {"stored": compress_passing(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs)))}
+        | {"stored": compress_passing(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs, cut.files.temp_dirs)))}
     )
 
 
@@ -135,7 +136,7 @@ def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, numb
     run.progress("merging")
     stored = _kept(run, "stored", _Stored)
     events = [event for part in range(parts) for event in _kept(run, f"e:{part}", list[dict[str, Any]])]
-    files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs)
+    files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs, temp_dirs=stored.temp_dirs)
     skipped = Skipped()
     entities = merge_all_entities(run, read_stored(run, storage, files), events, skipped)
     report = _Parsed([], list(skipped.counts.items()), skipped.samples)

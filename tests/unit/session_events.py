@@ -115,11 +115,13 @@ def stored(
     endpoints: dict[str, bytes] | None = None,
     log_events: list[bytes] | None = None,
     sibling_metadata: bytes | None = None,
+    temp_dirs: dict[str, str] | None = None,
 ) -> Stored:
     """`logs` by key below the session."""
     files = Files(logs or {})
     pieces = LogPieces(files, {info.key.removeprefix(PREFIX): info for info in files.infos()}, _no_loss)  # type: ignore[arg-type]
-    return Stored(endpoints or {}, [(f"{HEAD}/logs/events/event_X.log", b"\n".join(log_events or []))], pieces, sibling_metadata)
+    texts = [(f"{HEAD}/logs/events/event_X.log", b"\n".join(log_events or []))]
+    return Stored(endpoints or {}, texts, pieces, sibling_metadata, temp_dirs=temp_dirs or {})
 
 
 def _no_loss(key: str, code: str, message: str) -> None:

@@ -155,7 +155,7 @@ def test_losses_survive_restarts_and_are_counted(tmp_path: Path) -> None:
     assert len(report.losses) == 200
     assert report.losses_left_out == 51
     assert report.ended
-    again.begin()
+    again.begin("")
     assert decode_report(published[-1]).ended is None
 
 
@@ -175,6 +175,16 @@ def test_a_loss_of_no_known_session_is_in_the_report_of_the_next_one_also_after_
     assert (loss.code, loss.message, loss.count) == ("events_unfit", "1 events: no session", 2)
     again.saw("session_2026-11-30_10-11-12_123456_1", NODE)
     assert sorted(len(decode_report(path.read_bytes()).losses) for path in (tmp_path / "outbox").rglob("collector.json")) == [0, 1]
+
+
+def test_the_report_says_where_ray_sees_its_directory(tmp_path: Path) -> None:
+    known = sessions(tmp_path)
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "session_latest").symlink_to(f"/scratch/ray/{SESSION}")
+    known.saw(SESSION, NODE)
+    known.saw("session_2026-11-30_10-11-12_123456_1", NODE)
+    reports = [decode_report(path.read_bytes()) for path in (tmp_path / "outbox").rglob("collector.json")]
+    assert {report.session: report.temp_dir for report in reports} == {SESSION: "/scratch/ray", "session_2026-11-30_10-11-12_123456_1": ""}
 
 
 def test_a_directory_has_one_collector(tmp_path: Path) -> None:
@@ -295,6 +305,6 @@ def test_what_kuberays_operator_injects_configures_the_collector() -> None:
 
 def test_a_report_is_json_for_people(tmp_path: Path) -> None:
     published: list[bytes] = []
-    Reporter(tmp_path / "report.json", SESSION, NODE, "worker", published.append).begin()
+    Reporter(tmp_path / "report.json", SESSION, NODE, "worker", published.append).begin("/tmp/ray")
     assert json.loads(published[0])["role"] == "worker"
     assert b"\n" in published[0]

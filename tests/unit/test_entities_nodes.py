@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.session_events import HEAD, WORKER_NODE, at, built, ms, node_defined, node_states, state, two_nodes
+from tests.unit.session_events import HEAD, WORKER_NODE, at, built, ms, node_defined, node_states, state, stored, two_nodes
 from workers.entities.nodes import HOSTNAMES, NODE_SHAPES, SUMMARY
 
 _EXPECTED = {"reason": "EXPECTED_TERMINATION", "reasonMessage": "received SIGTERM"}
@@ -43,6 +43,15 @@ def test_an_older_definition_without_the_fields_that_came_later() -> None:
     old = {"hostname": None, "nodeName": "", "startTimestamp": None}
     row = _row(node_defined(**old), node_states(state("ALIVE", 7, resources={})))
     assert (row["node_name"], row["start_time_ms"], row["labels"]) == ("10.0.0.1", ms(7), {})
+
+
+def test_directories_are_where_the_nodes_collector_saw_them() -> None:
+    docs = built(two_nodes(), stored(temp_dirs={HEAD: "/scratch/ray"})).docs
+    found = {node["raylet"]["nodeId"]: (node["raylet"]["tempDir"], node["raylet"]["sessionDir"]) for node in docs[SUMMARY]["summary"]}
+    assert found == {
+        HEAD: ("/scratch/ray", "/scratch/ray/session_2026-11-23_19-00-40_785172_1"),
+        WORKER_NODE: ("/tmp/ray", "/tmp/ray/session_2026-11-23_19-00-40_785172_1"),
+    }
 
 
 def test_live_knows_of_a_dead_node_only_why_it_died() -> None:

@@ -31,7 +31,7 @@ from workers.entities.jobs import former_drivers, job_rows
 from workers.entities.log_events import cluster_event_rows, event_documents, read_log_events
 from workers.entities.logged_workers import GcsLog, driver_exits, logged_worker_rows, logged_workers, read_gcs_log
 from workers.entities.logical_actors import chunks, listed_on, logical_actor
-from workers.entities.nodes import Node, node_documents, node_of, node_row
+from workers.entities.nodes import TEMP_DIR, Node, node_documents, node_of, node_row
 from workers.entities.old_ray import old_ray
 from workers.entities.placement_groups import placement_group_rows
 from workers.entities.session_end import session_documents
@@ -89,6 +89,8 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
     found = histories(events, session.session, malformed)
     drivers = found[DRIVER_JOB]
     nodes = made("nodes", lambda: each(found[NODE].values(), node_of, malformed), [])
+    for node in nodes:
+        node.temp_dir = stored.temp_dirs.get(node.id, TEMP_DIR)
     ips = {node.id: node.ip for node in nodes}
     actors = made("actors", lambda: each(found[ACTOR].values(), actor_of, malformed), [])
     log_events = made("log events", lambda: read_log_events(stored.log_events, malformed), [])
@@ -143,7 +145,10 @@ def _build(events: list[dict[str, Any]], stored: Stored, session: Session, malfo
         docs |= made(kind, make_docs, {})
     job_ends = {history.id: end.ns for history in drivers.values() if (end := history.last("FINISHED")) and end.ns}
     died = made("worker deaths", lambda: deaths(found[WORKER], logged.values(), actors, log_events), {})
-    ends = TaskEnds(died, job_ends, old_ray(facts.ray_version, stored.logs.keys, logged, session))
+    # Before Ray 2.58 the head's directory was that of all nodes.
+    temp_dir = next((node.temp_dir for node in nodes if node.is_head), TEMP_DIR)
+    old = old_ray(facts.ray_version, stored.logs.keys, logged, f"{temp_dir}/{session.session}/logs/")
+    ends = TaskEnds(died, job_ends, old)
     return Entities(rows, docs, ends, facts.ray_version, made.defects, stored.files)
 
 

@@ -43,7 +43,7 @@ def with_node_shapes(node: dict[str, Any]) -> dict[str, Any]:
 
 SUMMARY = "nodes/summary"
 HOSTNAMES = "nodes/hostnames"
-# KubeRay mounts it there on every node, and its collector reads it there.
+# Where no report of our collector says otherwise: KubeRay mounts it there on every node, and its collector reads it there.
 TEMP_DIR = "/tmp/ray"  # noqa: S108 - a path of the recorded cluster
 
 
@@ -84,8 +84,8 @@ def _raylet(node: Node, session: str) -> dict[str, Any]:
         "startTimeMs": "0" if dead else str(node.start),
         "isHeadNode": not dead and node.is_head,
         "labels": {} if dead else node.labels,
-        "tempDir": "" if dead or not session else TEMP_DIR,
-        "sessionDir": "" if dead or not session else f"{TEMP_DIR}/{session}",
+        "tempDir": "" if dead or not session else node.temp_dir,
+        "sessionDir": "" if dead or not session else f"{node.temp_dir}/{session}",
     }
     ended = {"deathInfo": node.death} if node.death else {}
     return {
@@ -126,6 +126,7 @@ class Node:
     end: int = 0
     resources: dict[str, float] = field(default_factory=dict)
     death: dict[str, Any] = field(default_factory=dict)
+    temp_dir: str = TEMP_DIR
 
     @property
     def is_head(self) -> bool:

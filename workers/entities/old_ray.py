@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterable, Mapping
 
 from shared.ray.versions import EXECUTORS_NODE, LOG_INFO, SUMMARY_BY_NAME, WHOLE_LOG_INFO
-from shared.sessions import Session
 from workers.entities.ends import OldRay
 from workers.entities.logged_workers import LoggedWorker
-from workers.entities.nodes import TEMP_DIR
 
 # A worker that was started before there was a job for it: its files name none.
 _PRESTARTED = re.compile(r"[^/]+/logs/(?:old/)?worker-([0-9a-f]{56})-f{8}-\d+\.out")
 
 
-def old_ray(version: str | None, log_names: Iterable[str], workers: Mapping[str, LoggedWorker], session: Session) -> OldRay | None:
-    """`log_names` are keys below the session; `workers` are by id.
+def old_ray(version: str | None, log_names: Iterable[str], workers: Mapping[str, LoggedWorker], log_directory: str) -> OldRay | None:
+    """`log_names` are keys below the session; `workers` are by id; `log_directory` is where Ray wrote logs, with `/`.
 
     None for Ray from 2.58 on, and for one that nothing tells the version of.
     """
@@ -28,6 +26,6 @@ def old_ray(version: str | None, log_names: Iterable[str], workers: Mapping[str,
         senders_node=senders_node,
         worker_nodes={worker.id: worker.node_id for worker in workers.values()} if senders_node else {},
         log_info=LOG_INFO.in_ray(version),
-        log_directory=f"{TEMP_DIR}/{session.session}/logs/",
+        log_directory=log_directory,
         prestarted=frozenset(match[1] for name in log_names if (match := _PRESTARTED.fullmatch(name))),
     )
