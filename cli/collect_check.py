@@ -89,6 +89,8 @@ def _ray(settings: CollectSettings, status: dict[str, Any] | None) -> Iterator[F
         yield Finding(False, f"Ray does not run: no raylet of {session} answers")
         return
     yield Finding(True, f"Ray runs {session} as a {'head' if node.is_head(session) else 'worker'}")
+    if node.gcs_gave_up(session):
+        yield Finding(False, "the GCS exports no nodes, actors and jobs: it found no agent when it started, on a slow node; restart Ray")
     environment = _environment_of_ray(session)
     if environment is None:
         yield Finding(True, "Ray's environment cannot be read from here (another container?); `ray-history ray-env` says what it needs")

@@ -5,7 +5,9 @@ Works from another container of the pod that shares the directory: no process is
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import socket
 from contextlib import ExitStack
@@ -13,6 +15,8 @@ from pathlib import Path
 
 _PORT_FILE = re.compile(r"\w+_port_([0-9a-f]{56})")
 _NODE_ID_IN_LOG = re.compile(rb"\bnode[_ ]id[=: ]+([0-9a-f]{56})\b", re.IGNORECASE)
+# It tries for half a minute, and then never again (Ray 2.55 to 2.60, `gcs_server.cc`).
+_GCS_GAVE_UP = b"Events and metrics will not be exported"
 _BEGINNING = 1 << 20
 _ANSWERS_WITHIN = 1.0
 _LONGEST_ADDRESS = 100
@@ -54,16 +58,29 @@ class RayNode:
         ]
         if files:
             return max(files)[1]
-        try:
-            with (self.directory(session) / "logs" / "raylet.out").open("rb") as log:
-                found = _NODE_ID_IN_LOG.search(log.read(_BEGINNING))
-        except OSError:
-            return None
+        found = _NODE_ID_IN_LOG.search(self._log(session, "raylet.out"))
         return found[1].decode() if found else None
 
     def is_head(self, session: str) -> bool:
         """Only a head has a GCS."""
         return (self.directory(session) / "logs" / "gcs_server.out").exists()
+
+    def gcs_gave_up(self, session: str) -> bool:
+        """Has the GCS found no agent, as its node was too slow? Then it exports nothing: no node, actor or job is in any event."""
+        return _GCS_GAVE_UP in self._log(session, "gcs_server.out")
+
+    def _log(self, session: str, name: str) -> bytes:
+        """The beginning of a log, as far as it can be read."""
+        try:
+            with (self.directory(session) / "logs" / name).open("rb") as log:
+                return log.read(_BEGINNING)
+        except OSError:
+            return b""
+
+
+def made_up_node_id() -> str:
+    """For a node that never said its id: of the machine's name, so that it stays the same."""
+    return hashlib.sha224(platform.node().encode()).hexdigest()
 
 
 def _answers(path: Path) -> bool:

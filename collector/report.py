@@ -42,6 +42,11 @@ class Reporter:
                     self._report.losses_left_out += count
             self._write()
 
+    def has(self, code: str) -> bool:
+        """Is such a loss recorded?"""
+        with self._lock:
+            return any(loss.code == code for loss in self._report.losses)
+
     def begin(self, temp_dir: str) -> None:
         """The node runs; also after it had ended, as a worker node may come back. `temp_dir`: as in the report."""
         with self._lock:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import shutil
 import threading
 import time
@@ -18,7 +16,7 @@ from collector.cluster import Cluster
 from collector.files import read_or_none, replace
 from collector.logs import SessionLogs
 from collector.outbox import Outbox
-from collector.ray_node import RayNode
+from collector.ray_node import RayNode, made_up_node_id
 from collector.report import Reporter
 from shared.collector_documents import Loss
 from shared.settings import CollectSettings
@@ -32,6 +30,7 @@ _MISSES = 3
 _QUIET = 5.0
 _QUIET_UNSEEN = 120.0
 _REMEMBERED = 30 * 86400.0
+_SILENT_GCS = "gcs_exports_nothing"
 _STATE = "state.json"
 _UNPLACED = "losses.json"
 
@@ -108,7 +107,7 @@ class NodeSessions:
     def node_of(self, session: str) -> str:
         """The node's id in that session, the same one at every call: names of objects are made of it."""
         with self._lock:
-            known = self._nodes.get(session) or self._node.node_id(session) or _made_up_id()
+            known = self._nodes.get(session) or self._node.node_id(session) or made_up_node_id()
             self._nodes[session] = known
             if not any(name == session for name, _ in self._open):
                 self._begin(session, known)
@@ -152,6 +151,7 @@ class NodeSessions:
         """Upload logs that are due, and whatever is left of sessions that have ended. Raises StorageUnavailable."""
         with self._shipping:
             for key, known in list(self._open.items()):
+                self._note_silent_gcs(known)
                 if self._has_ended(key):
                     self._finish(key, self.stopping)
                 else:
@@ -169,6 +169,7 @@ class NodeSessions:
         """The collector ends: logs of the running session, too; it has ended only if Ray has. Raises StorageUnavailable."""
         with self._shipping:
             for key, known in list(self._open.items()):
+                self._note_silent_gcs(known)
                 if self._node.runs(known.state.session):
                     known.logs.ship_all(self._writer, too_late)
                 else:
@@ -188,6 +189,12 @@ class NodeSessions:
             del self._open[key]
         self._outbox.forget(self._cluster.prefix(known.state.session))
         log.info("session is complete in the bucket", session=known.state.session, node=known.state.node)
+
+    def _note_silent_gcs(self, known: NodeSession) -> None:
+        session = known.state.session
+        if known.state.head and not known.report.has(_SILENT_GCS) and self._node.gcs_gave_up(session):
+            log.error("Ray's GCS exports no events: it found no agent when it started", session=session)
+            known.report.lose("", _SILENT_GCS, "Ray's GCS found no agent when it started: it exports no nodes, actors and jobs")
 
     def _begin(self, session: str, node: str) -> None:
         known = self._open.get((session, node))
@@ -240,8 +247,3 @@ class NodeSessions:
                 self._open[(state.session, state.node)] = self._opened(state)
             elif time.time() - path.stat().st_mtime > _REMEMBERED:
                 shutil.rmtree(path.parent, ignore_errors=True)
-
-
-def _made_up_id() -> str:
-    """For a node that never said its id: of the machine's name, so that it stays the same."""
-    return hashlib.sha224(platform.node().encode()).hexdigest()

@@ -17,7 +17,7 @@ from collector.ray_env import parse_version, ray_environment
 from collector.ray_node import RayNode
 from collector.report import Reporter
 from collector.sessions import NodeSessions
-from shared.collector_documents import decode_report
+from shared.collector_documents import Loss, decode_report
 from shared.errors import SettingsError, StorageUnavailable
 from shared.kuberay_env import kuberay_collector
 from shared.layout import session_of_marker
@@ -175,6 +175,26 @@ def test_a_loss_of_no_known_session_is_in_the_report_of_the_next_one_also_after_
     assert (loss.code, loss.message, loss.count) == ("events_unfit", "1 events: no session", 2)
     again.saw("session_2026-11-30_10-11-12_123456_1", NODE)
     assert sorted(len(decode_report(path.read_bytes()).losses) for path in (tmp_path / "outbox").rglob("collector.json")) == [0, 1]
+
+
+def test_a_gcs_that_exports_nothing_is_said_once_in_the_heads_report(tmp_path: Path) -> None:
+    logs = tmp_path / "ray" / SESSION / "logs"
+    logs.mkdir(parents=True)
+    (logs / "gcs_server.out").write_text("[I] (gcs_server) gcs_server.cc:100: started\n")
+    known = sessions(tmp_path)
+    known.saw(SESSION, NODE)
+
+    def losses() -> list[Loss]:
+        (report,) = (tmp_path / "outbox").rglob("collector.json")
+        return decode_report(report.read_bytes()).losses
+
+    known.ship_logs()
+    assert losses() == []
+    with (logs / "gcs_server.out").open("a") as log:
+        log.write("[E] Failed to establish connection to the event+metrics exporter agent. Events and metrics will not be exported.\n")
+    for again in (known, sessions(tmp_path)):
+        again.ship_logs()
+        assert [(loss.code, loss.count) for loss in losses()] == [("gcs_exports_nothing", 1)]
 
 
 def test_the_report_says_where_ray_sees_its_directory(tmp_path: Path) -> None:
