@@ -18,6 +18,9 @@ class Outbox:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()
+        # Looked for on the disk only once: it is asked twice a second. What a former process left is among them.
+        found = directory.rglob("*") if directory.is_dir() else []
+        self._waiting = {path.relative_to(directory).as_posix() for path in found if path.is_file() and path.suffix != ".new"}
         # Of what was put last: answers of the dashboard may be large.
         self._last: dict[str, bytes] = {}
 
@@ -27,17 +30,16 @@ class Outbox:
         with self._lock:
             if self._last.get(key) == digest:
                 return
+            self._waiting.add(key)
             replace(self._directory / key, content)
             self._last[key] = digest
 
     def waiting(self) -> list[str]:
         """Keys; markers come first, as nothing else of a session is found without them."""
-        if not self._directory.is_dir():
-            return []
-        keys = [
-            path.relative_to(self._directory).as_posix() for path in self._directory.rglob("*") if path.is_file() and path.suffix != ".new"
-        ]
-        return sorted(keys, key=lambda key: (not key.startswith(METADATA_PREFIX), key))
+        with self._lock:
+            # Files that someone has deleted wait no more.
+            self._waiting = {key for key in self._waiting if (self._directory / key).is_file()}
+            return sorted(self._waiting, key=lambda key: (not key.startswith(METADATA_PREFIX), key))
 
     def send(self, writer: StorageWriter) -> None:
         """Upload what waits. Raises StorageUnavailable at the first one that fails; the rest goes on waiting."""
@@ -49,6 +51,7 @@ class Outbox:
             writer.put(key, content)
             with self._lock:
                 if read_or_none(path) == content:
+                    self._waiting.discard(key)
                     path.unlink()
                     with contextlib.suppress(OSError):  # others wait beside it
                         path.parent.rmdir()
@@ -57,6 +60,7 @@ class Outbox:
         """It is not to be uploaded any more."""
         with self._lock:
             (self._directory / key).unlink(missing_ok=True)
+            self._waiting.discard(key)
             self._last.pop(key, None)
 
     def forget(self, prefix: str) -> None:
