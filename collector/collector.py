@@ -12,14 +12,13 @@ from pathlib import Path
 
 import structlog
 
-from collector.announcing import Announcer
-from collector.batches import Batch
+from collector.batches import Batch, batch_reader
 from collector.cluster import Cluster
 from collector.dashboard import Dashboard
+from collector.documents import Announcer
 from collector.files import only_process
 from collector.intake import Connection, Intake
 from collector.journal import Journal
-from collector.native_batches import batch_reader
 from collector.outbox import Outbox
 from collector.ray_node import RayNode
 from collector.sessions import NodeSessions

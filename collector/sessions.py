@@ -13,11 +13,11 @@ import msgspec
 import structlog
 
 from collector.cluster import Cluster
+from collector.documents import Reporter
 from collector.files import read_or_none, replace
 from collector.logs import SessionLogs
 from collector.outbox import Outbox
 from collector.ray_node import RayNode, made_up_node_id
-from collector.report import Reporter
 from shared.collector_documents import Loss
 from shared.settings import CollectSettings
 from shared.storage.port import StorageWriter

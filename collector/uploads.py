@@ -11,9 +11,9 @@ import structlog
 
 from collector.batches import Place
 from collector.cluster import Cluster
-from collector.event_files import event_files
 from collector.journal import Journal
 from collector.outbox import Outbox
+from collector.segments import event_files
 from shared.errors import StorageUnavailable
 from shared.storage.port import StorageWriter
 

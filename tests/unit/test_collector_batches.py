@@ -8,8 +8,7 @@ from random import Random
 
 import pytest
 
-from collector.batches import Batch, NotEvents, Place
-from collector.native_batches import Reader, batch_reader
+from collector.batches import Batch, NotEvents, Place, Reader, batch_reader
 from shared.errors import SettingsError
 from shared.layout import is_event_file
 from tests.collector.events import JOB, NODE, SESSION, body, event
@@ -187,7 +186,7 @@ def native() -> Reader:
 
 
 def test_what_agents_send_is_read_by_the_core(native: Reader, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.native_batches.read_batch", lambda _: pytest.fail("left to the reference"))
+    monkeypatch.setattr("collector.batches.read_batch", lambda _: pytest.fail("left to the reference"))
     stored = [line for path in (recorded / "bucket").rglob("*_events/**/*.jsonl") for line in path.read_bytes().splitlines()]
     sent = json.dumps([json.loads(line) for line in stored]).encode()
     assert len(ids(native(sent))) == len(stored) > 2000

@@ -14,9 +14,9 @@ from queue import Queue
 import pytest
 
 from collector.batches import Batch, Place, read_batch
-from collector.event_files import event_files
 from collector.journal import Full, Journal
 from collector.recent_ids import RecentIds
+from collector.segments import event_files
 from tests.collector.events import NODE, body, event
 from tests.waiting import wait_until
 

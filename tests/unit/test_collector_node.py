@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from collector.cluster import Cluster
+from collector.documents import Reporter
 from collector.files import only_process
 from collector.logs import SessionLogs
 from collector.outbox import Outbox
 from collector.ray_env import parse_version, ray_environment
 from collector.ray_node import RayNode
-from collector.report import Reporter
 from collector.sessions import NodeSessions
 from shared.collector_documents import Loss, decode_report
 from shared.errors import SettingsError, StorageUnavailable

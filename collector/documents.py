@@ -1,19 +1,23 @@
-"""What the collector of one node has to say of a session: when it began and ended, and what was lost, for the history server to read.
+"""The two documents of `shared/collector_documents.py`, as the collector of one node writes them.
 
-Kept on disk as well, as losses must survive the collector's own restarts.
+A session's report is kept on disk as well: losses must survive the collector's own restarts.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from collector.cluster import Cluster
 from collector.files import read_or_none, replace
-from shared.collector_documents import REPORT_VERSION, Loss, Report, decode_report
+from collector.outbox import Outbox
+from shared.collector_documents import HEARTBEAT, REPORT_VERSION, Announcement, Loss, Report, announcement_key, decode_report
+from shared.storage.port import StorageWriter
 
 _MOST_LOSSES = 200
 
@@ -68,3 +72,38 @@ class Reporter:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Announcer:
+    """Says, while a head runs, that its cluster is live.
+
+    `dashboard`: its address as the history server reaches it; empty: nothing is said.
+    """
+
+    def __init__(self, dashboard: str, cluster: Cluster, outbox: Outbox, writer: StorageWriter) -> None:
+        self._dashboard = dashboard
+        self._cluster = cluster
+        self._outbox = outbox
+        self._writer = writer
+        self._session = ""
+        self._announced = 0.0
+
+    def announce(self, session: str) -> None:
+        """A heartbeat, when the last one of this session is old enough."""
+        now = time.monotonic()
+        if not self._dashboard or (self._session == session and now - self._announced < HEARTBEAT):
+            return
+        self._session, self._announced = session, now
+        owner = self._cluster.session(session)
+        said = Announcement(
+            owner.namespace, owner.cluster, session, self._dashboard, round(time.time(), 3), owner.owner_kind, owner.owner_name
+        )
+        self._outbox.put(announcement_key(owner.namespace, owner.cluster), msgspec.json.encode(said))
+
+    def withdraw(self) -> None:
+        """The head is gone: readers need not wait until the last heartbeat is old. Raises StorageUnavailable."""
+        if self._dashboard:
+            self._session = ""
+            key = announcement_key(self._cluster.namespace, self._cluster.name)
+            self._outbox.drop(key)
+            self._writer.delete([key])
