@@ -18,10 +18,12 @@ _STATUSES = ("SUCCEEDED",) * 8 + ("FAILED", "STOPPED")
 _ERRORS = ("ValueError: bad record", "ray.exceptions.OutOfMemoryError: Task was killed", "FileNotFoundError: part-00017.parquet")
 # As one types, filters of all kinds, other orders, and a page that is far behind.
 _QUERIES = (
-    "q=t", "q=tr", "q=train", "q=train+model-42", "q=record&status=FAILED", "q=no-such-thing", "", "status=FAILED&since=2026-06-01",
+    "q=t", "q=tr", "q=train", "q=train+model-42", "q=record&status=FAILED", "", "status=FAILED&since=2026-06-01",
     "sort=-duration", "sort=-failures&namespace=team-3", "sort=name&q=etl", "ray_version=2.55&kind=rayjob", "limit=1000",
 )  # fmt: skip
 _ROUNDS = 20
+# The server keeps what it found for a word: each round types one that was not asked for before.
+_TYPED = ("q=step_{}", "q=step_{}.py", "q=serve+model-{}", "q=seed+{}7", "q=no-such-thing-{}")
 
 
 def jobs_of_all_sessions(bench: Bench) -> list[Row]:
@@ -40,7 +42,7 @@ def jobs_of_all_sessions(bench: Bench) -> list[Row]:
     with server.connect() as connection:
         first = connection.get("/jobs")
         cpu = sum(server.api_process().cpu_times()[:2])
-        taken = [connection.get(f"/jobs?{query}") for _ in range(_ROUNDS) for query in _QUERIES]
+        taken = [connection.get(f"/jobs?{query}") for number in range(_ROUNDS) for query in [*_QUERIES, *_typed(number)]]
     cpu = sum(server.api_process().cpu_times()[:2]) - cpu
     for answer in taken:
         assert answer.status == 200, answer.body[:500]
@@ -60,6 +62,10 @@ def jobs_of_all_sessions(bench: Bench) -> list[Row]:
         Row(f"search, {named}, p95", p95, "ms", 100, details=details),
         Row(f"index of jobs in Redis, {named}", memory / 1e6, "MB", 60),
     ]
+
+
+def _typed(number: int) -> list[str]:
+    return [query.format(number) for query in _TYPED]
 
 
 def _keys_of(keys: JobIndexKeys) -> list[str]:

@@ -18,6 +18,8 @@ STATUSES = ("PENDING", "RUNNING", *ENDED)
 # Bytes count: there may be a hundred thousand jobs. Of a long message both ends are kept: what failed, and the last lines of a traceback.
 _ENTRYPOINT, _MESSAGE_START, _MESSAGE_END, _ERROR = 500, 200, 500, 300
 _METADATA_ITEMS, _METADATA_TEXT = 20, 200
+# No calendar has a later time: whoever shows it would fail.
+_YEAR_10000 = 253_402_300_800_000
 _CUT = "\n...\n"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -136,7 +138,7 @@ def _text(value: object) -> str:
 
 
 def _ms(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _YEAR_10000 else 0
 
 
 def _both_ends(message: str) -> str:

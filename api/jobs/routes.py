@@ -79,10 +79,10 @@ async def submitted_job(request: Request, submission_id: str) -> Response:
     """
     view = await _view(request)
     seen = await visible_namespaces(view.namespaces)
-    rows = [row for row in view.rows if row.submission_id == submission_id and row.namespace in seen]
-    if not rows:
+    jobs = await anyio.to_thread.run_sync(view.submitted, submission_id, seen)
+    if not jobs:
         raise JobNotFound(f"no job was submitted as {submission_id!r}, as far as the index of jobs knows")
-    found = [job_row(entry, job) for entry, job in view.jobs_of(rows[:_SAME_ID])]
+    found = [job_row(entry, job) for entry, job in jobs[:_SAME_ID]]
     if is_navigation(request):
         return send_on(request, f"../sessions/{found[0]['ref']}/dashboard/#/jobs/{quote(found[0]['id'], safe='')}")
     return by_accept(Response(_encode({"jobs": found}), headers={"Content-Type": "application/json", "Cache-Control": "no-cache"}))

@@ -134,6 +134,44 @@ def test_pages_hold_every_job_once_whatever_the_order(jobs: list[tuple[str, int,
     assert len(found) == len(jobs)
 
 
+_texts = st.text("aB \0\né", max_size=5)
+
+
+@given(st.lists(st.tuples(st.booleans(), _texts, _texts), max_size=8), st.text("abé", min_size=1, max_size=4))
+def test_a_word_is_found_where_a_plain_look_at_each_job_finds_it(jobs: list[tuple[bool, str, str]], word: str) -> None:
+    """Among all of them, and among a few that another filter leaves."""
+    named = [(first, _job(f"j{number}", entrypoint=one, message=other)) for number, (first, one, other) in enumerate(jobs)]
+    view = _view([_entry(FIRST, *(job for first, job in named if first)), _entry(SECOND, *(job for first, job in named if not first))])
+    expected = {
+        job["submission_id"]
+        for first, job in named
+        if any(word in text.lower() for text in (job["entrypoint"], job["message"].strip(), str((FIRST if first else SECOND).ref)))
+        or word in (FIRST if first else SECOND).cluster
+    }
+    assert set(_names(view, _query(q=word))) == expected
+    order = view.order("start")
+    assert {view.row(number).name for number in view.those_with(word, order).tolist()} == expected
+
+
+def test_changes_of_any_sessions_leave_the_others_as_they_are() -> None:
+    sessions = [Session("prod", "etl", f"session_2026-11-2{day}_10-00-00_000001_1") for day in range(6)]
+    entries = [_entry(session, _job(f"{number}a", start=number), _job(f"{number}b", start=9)) for number, session in enumerate(sessions)]
+    view = _view([entries[4], entries[1], entries[3]])
+    news = {sessions[n].key: pack(entries[n]) for n in (0, 2, 5)} | {sessions[3].key: pack(_entry(sessions[3], _job("other", start=7)))}
+    view = view.changed(news, {sessions[1].key, "prod/etl/unknown"})
+    assert _names(view, _query(sort="start")) == ["0a", "2a", "4a", "5a", "other", "0b", "2b", "4b", "5b"]
+    for name, number in (("4b", 4), ("other", 3)):
+        ((entry, job),) = view.jobs_of(select(view, _query(q=name), 10).rows)
+        assert (job.submission_id, entry.session.session) == (name, sessions[number].session)
+    assert _names(view, _query(q="session_2026-11-25")) == ["5b", "5a"]
+
+
+def test_a_time_that_no_calendar_has_is_not_known() -> None:
+    entry = _entry(FIRST, _job("far", start=10**17, end=5_000))
+    ((found, job),) = _view([entry]).jobs_of(select(_view([entry]), _query(), 10).rows)
+    assert routes.job_row(found, job)["start"] is None
+
+
 def test_a_page_goes_on_where_the_last_one_ended_though_jobs_came_and_went() -> None:
     query = JobQuery()
     before = _view([_entry(FIRST, _job("a", start=1), _job("b", start=2), _job("c", start=3), _job("d", start=4))])
