@@ -41,7 +41,7 @@ def with_bar(page: str, facts: SessionFacts, root: str, grafana_url: str) -> str
 
 def _bar(facts: SessionFacts, root: str) -> str:
     parts = [
-        f'<a href="{root}">All sessions</a>',
+        f'<a href="{root}select_cluster">All sessions</a>',
         f"<strong>{escape(facts.cluster)}</strong>",
         f"<span>{escape(_whose(facts))}</span>",
         f"<span>{escape(facts.ref.session)}</span>",

@@ -22,16 +22,28 @@ _READ = ["GET", "HEAD"]
 
 
 @router.api_route("/", methods=_READ)
-async def sessions_page(request: Request) -> Response:
-    """A Ray dashboard that proxies to us has a page of its own there, and serves it where we have none."""
+async def first_page(request: Request) -> Response:
+    """The jobs. A Ray dashboard that proxies to us has a page of its own there, and serves it where we have none."""
     if by_ray_dashboard(request):
         raise HTTPException(404)
-    return await own(request, "sessions.html")
+    if "state" in request.query_params:
+        # The list of sessions was here, and only it has states.
+        return send_on(request, f"sessions?{request.url.query}")
+    return await own(request, "jobs.html")
+
+
+async def sessions_page(request: Request) -> Response:
+    """`/sessions` for a browser."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    if by_ray_dashboard(request):
+        # What is chosen there opens in the dashboard in front.
+        return send_on(request, f"select_cluster{query}")
+    return send_on(request, f"../sessions{query}") if request.url.path.endswith("/") else by_accept(await own(request, "sessions.html"))
 
 
 @router.api_route("/select_cluster", methods=_READ)
 async def select_cluster(request: Request) -> Response:
-    """The same page under KubeRay's name: what is chosen there opens at `/#/overview`."""
+    """The list of sessions under KubeRay's name: what is chosen there opens at `/#/overview`."""
     return await own(request, "sessions.html")
 
 

@@ -19,7 +19,8 @@ from api.audit import audit
 from api.browser_guard import is_cross_site
 from api.documented import Kind, Name, Namespace, Responses, SessionName, answer, one_of, valid_if
 from api.errors import problem
-from api.pages.navigation import dashboard_path, is_navigation, same_site, send_on
+from api.pages.navigation import by_accept, dashboard_path, is_navigation, same_site, send_on
+from api.pages.routes import sessions_page
 from api.sessions import listing
 from api.sessions.cookies import cookie_headers, reference_of
 from api.sessions.service import Entered, Sessions
@@ -75,7 +76,7 @@ async def clusters(request: Request) -> Response:
     return _json(rows, headers=_listed(service))
 
 
-@_get("/sessions", "/sessions/")
+@_get("/sessions", "/sessions/", responses={200: {"description": "The sessions; for browsers their page", "content": {"text/html": {}}}})
 async def sessions(
     request: Request,
     q: str = "",
@@ -85,6 +86,9 @@ async def sessions(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str, valid_if(f"({listing.CURSOR})?", "`next` of the page before.")] = "",
 ) -> Response:
+    """Every session that is stored or runs, the newest first."""
+    if is_navigation(request):
+        return await sessions_page(request)
     kind, state = kind.lower(), state.lower()
     listing.check_filters(kind, state)
     service = _sessions(request)
@@ -103,7 +107,7 @@ async def sessions(
     if not state:
         await _fill_states(request, page, by_ref)
     following = listing.make_cursor(page[-1]) if len(rows) > len(page) else None
-    return _json({"sessions": page, "next": following, "total": total}, headers=_listed(service))
+    return by_accept(_json({"sessions": page, "next": following, "total": total}, headers=_listed(service)))
 
 
 async def _visible(request: Request) -> tuple[list[LiveCluster], list[Session]]:

@@ -90,6 +90,7 @@ def not_loaded(server: str) -> None:
 @pytest.mark.usefixtures("not_loaded")
 def test_from_the_sessions_by_the_loading_page_to_the_tasks(page: Page, context: BrowserContext) -> None:
     page.goto("/")
+    page.get_by_role("link", name="Sessions").click()
     row = page.get_by_role("row").filter(has_text=SESSION)
     expect(row.get_by_text("not loaded")).to_be_visible(timeout=STEP)
     row.get_by_role("link").click()
@@ -102,7 +103,7 @@ def test_from_the_sessions_by_the_loading_page_to_the_tasks(page: Page, context:
     page.get_by_text("Task Table").first.scroll_into_view_if_needed()
     expect(page.get_by_text(first["name"]).first).to_be_visible(timeout=STEP)
     again = context.new_page()
-    again.goto("/")
+    again.goto("/sessions")
     expect(again.get_by_role("row").filter(has_text=SESSION).get_by_text("loaded", exact=True)).to_be_visible(timeout=STEP)
 
 
@@ -124,7 +125,7 @@ def test_a_log_is_read_in_the_dashboard(page: Page, server: str) -> None:
 
 
 def test_the_list_is_searched_by_keyboard(page: Page) -> None:
-    page.goto("/")
+    page.goto("/sessions")
     expect(page.get_by_role("row")).to_have_count(5, timeout=STEP)
     page.keyboard.press("/")
     page.keyboard.type("rj-demo")
@@ -136,6 +137,9 @@ def test_the_list_is_searched_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("link", name="rj-demo")).to_have_count(1)
     page.get_by_label("State").select_option("failed")
     expect(page.get_by_role("status")).to_have_text("No sessions found")
+    page.goto("/?q=raycap&state=failed")
+    page.wait_for_url("**/sessions?q=raycap&state=failed")
+    expect(page.get_by_label("State")).to_have_value("failed")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_entering_with_a_redirect_goes_by_the_loading_page_to_the_dashboard(page
     expect(page.get_by_text("stopped-job").first).to_be_visible(timeout=STEP)
 
 
-def test_from_the_sessions_to_why_last_night_s_job_failed_in_two_clicks(page: Page) -> None:
+def test_from_the_first_page_to_why_last_night_s_job_failed_in_two_clicks(page: Page) -> None:
     page.clock.set_fixed_time("2026-11-24T08:00:00Z")
     page.goto("/")
     page.get_by_role("link", name="Failed since yesterday").click()
@@ -179,10 +183,13 @@ def test_from_the_sessions_to_why_last_night_s_job_failed_in_two_clicks(page: Pa
     failed.get_by_role("link", name="fail-job").click()
     page.wait_for_url("**/dashboard/#/jobs/**", timeout=STEP)
     expect(page.get_by_text("Traceback (most recent call last)").first).to_be_visible(timeout=STEP)
+    expect(page.get_by_text("Running entrypoint for job fail-job").first).to_be_visible(timeout=STEP)
 
 
-def test_jobs_are_searched_sorted_and_kept_in_the_address(page: Page) -> None:
-    page.goto("/jobs")
+@pytest.mark.parametrize("address", ["/", "/jobs"])
+def test_jobs_are_searched_sorted_and_kept_in_the_address(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_role("link", name="Jobs")).to_have_attribute("aria-current", "page")
     expect(page.get_by_role("row").filter(has_text="rj-demo-5zq8d")).to_be_visible(timeout=STEP)
     page.keyboard.press("/")
     page.keyboard.type("mini_job.py")
@@ -191,7 +198,7 @@ def test_jobs_are_searched_sorted_and_kept_in_the_address(page: Page) -> None:
     page.get_by_label("Kind").select_option("any")
     page.get_by_role("button", name="Duration").click()
     expect(page.get_by_role("columnheader", name="Duration")).to_have_attribute("aria-sort", "descending")
-    page.wait_for_url("**/jobs?q=mini_job.py&sort=-duration")
+    page.wait_for_url(f"**{address}?q=mini_job.py&sort=-duration")
     expect(page.get_by_role("row").nth(1).get_by_role("link", name="rj-demo-5zq8d")).to_be_visible()
     page.reload()
     expect(page.get_by_role("row").nth(1).get_by_role("link", name="rj-demo-5zq8d")).to_be_visible(timeout=STEP)
@@ -235,7 +242,7 @@ def test_a_session_is_compared_with_the_one_before(page: Page, server: str) -> N
 @pytest.mark.parametrize(
     "address",
     [
-        "/", "/jobs", "/select_cluster", "/sessions/default/raycluster/nope/latest/", f"/sessions/{REF}/overview",
+        "/", "/jobs", "/sessions", "/select_cluster", "/sessions/default/raycluster/nope/latest/", f"/sessions/{REF}/overview",
         f"/compare?a={REF}&b={LATER}",
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from api.pages.session_facts import SessionFacts
 from shared.errors import SessionNotFound, StoreUnavailable
 from shared.sessions import SessionRef
 from shared.settings import ApiSettings
+from tests.in_process import in_process
 
 NEWEST = "session_2026-11-23_19-00-40_785172_1"
 SESSION = f"/sessions/default/raycluster/raycap/{NEWEST}"
@@ -140,6 +141,27 @@ async def test_a_page_names_only_what_is_served_here(client: httpx.AsyncClient, 
     assert len(own) >= 4
     for named in own:
         assert (await client.get(page.url.join(named))).status_code == 200, named
+
+
+async def test_the_first_page_is_of_jobs_and_leads_to_the_sessions(client: httpx.AsyncClient) -> None:
+    page = await client.get("/?status=FAILED")
+    assert "jobs.js" in page.text
+    assert "sessions" in _Addresses(page.text).named
+    former = await client.get("/?q=a%20b&state=failed")
+    assert (former.status_code, former.headers["location"]) == (303, "sessions?q=a%20b&state=failed")
+
+
+async def test_the_list_of_sessions_is_a_page_for_browsers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with in_process(tmp_path, monkeypatch) as server:
+        page = await server.client.get("/sessions?q=a", headers=BROWSER)
+        assert "sessions.js" in page.text
+        assert page.headers["Vary"] == "Accept"
+        listed = await server.client.get("/sessions?q=a")
+        assert (listed.json()["sessions"], listed.headers["Vary"]) == ([], "Accept")
+        spelled = await server.client.get("/sessions/?q=a", headers=BROWSER)
+        assert str(spelled.url.join(spelled.headers["location"])) == "http://localhost:8080/sessions?q=a"
+        in_front = await server.client.get("/sessions?q=a", headers=BY_RAY)
+        assert '<a id="on" href="select_cluster?q=a">' in in_front.text
 
 
 @pytest.mark.parametrize("script", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)

@@ -65,6 +65,14 @@ export function linkFailures() {
   byId("failed").href = `jobs?status=FAILED&since=${yesterday.toISOString()}`;
 }
 
+/** `/#/jobs` is a page of the dashboard, of the session that was entered (KubeRay: its frontend lies at the root). */
+export function goOnToDashboard() {
+  if (!location.hash.startsWith("#/")) return;
+  ask("entered_cluster")
+    .then(({ ref }) => location.replace(`sessions/${ref}/dashboard/${location.hash}`))
+    .catch(() => {}); // none was: the list is what can be offered
+}
+
 /** "1 min 5 s" for 65. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));

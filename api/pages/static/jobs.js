@@ -1,6 +1,6 @@
 // The jobs of all sessions: search, filters and order are in the address, by the names that `/jobs` takes as an API.
 
-import { ask, byId, duration, element, kinds, linkFailures, number, replaceRows, time, utc } from "./common.js";
+import { ask, byId, duration, element, goOnToDashboard, kinds, linkFailures, number, replaceRows, time, utc } from "./common.js";
 
 const PAGE = 50;
 const REFRESH = 10_000;
@@ -8,6 +8,9 @@ const REFRESH = 10_000;
 const OLD = 300;
 const TIMES = ["since", "until"];
 const DEFAULT_SORT = "-start";
+
+// The page has two addresses. A server without an index of jobs begins with its sessions.
+const atRoot = !location.pathname.endsWith("/jobs");
 
 const form = byId("search");
 const rows = byId("rows");
@@ -120,6 +123,10 @@ async function show({ further = false } = {}) {
     drawIndex(page.index);
   } catch (error) {
     if (turn !== asked) return;
+    if (error.code === "job_index_off" && atRoot) {
+      location.replace(`sessions${location.search}`);
+      return;
+    }
     byId("trouble").textContent = `The jobs cannot be listed: ${error.message}`;
     byId("trouble").hidden = false;
     if (!shown) byId("count").textContent = "";
@@ -156,6 +163,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 linkFailures();
+goOnToDashboard();
 readAddress();
 drawOrder();
 setInterval(() => document.hidden || show(), REFRESH);

@@ -1,4 +1,4 @@
-import { ask, byId, element, kinds, linkFailures, number, replaceRows, time } from "./common.js";
+import { ask, byId, element, goOnToDashboard, kinds, linkFailures, number, replaceRows, time } from "./common.js";
 
 const PAGE = 100;
 const REFRESH = 10_000;
@@ -96,12 +96,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 linkFailures();
+goOnToDashboard();
 setInterval(() => document.hidden || show(), REFRESH);
 show();
-
-// `/#/jobs` is a page of the dashboard, of the session that was entered (KubeRay: its frontend lies at the root).
-if (location.hash.startsWith("#/")) {
-  ask("entered_cluster")
-    .then(({ ref }) => location.replace(`sessions/${ref}/dashboard/${location.hash}`))
-    .catch(() => {}); // none was: the list is what can be offered
-}
