@@ -41,6 +41,7 @@ from api.request_log import RequestLog, RouteNames
 from api.sessions import routes as sessions
 from api.sessions.service import Sessions
 from api.snapshots.fields import BlockCache
+from api.websocket import WebSocketGets
 from shared.catalogue import Catalogue
 from shared.live.factory import open_live
 from shared.logs import set_up_logs
@@ -145,6 +146,7 @@ def create_app_with(settings: Settings) -> FastAPI:
     app.add_middleware(Access, rules=RouteRules([*(route for route in app.routes if hasattr(route, "path")), *ours]), holder=access)
     app.add_middleware(BrowserGuard, names=HostNames.of(settings.api))
     app.add_middleware(RequestLog, names=names, draining=draining)
+    app.add_middleware(WebSocketGets)
     return app
 
 

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem
 from api.host_names import HostNames
+from api.websocket import WEBSOCKET
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _OURS = (b"same-origin", b"none")
@@ -43,9 +44,10 @@ class BrowserGuard:
             detail = "this server does not go by that name: RAY_HISTORY_HOST_NAMES lists the names that it goes by"
             await problem(421, "unknown_host", detail)(scope, receive, sending)
             return
-        if scope["method"] not in _READS:
+        if scope["method"] not in _READS or WEBSOCKET in scope:
             if not self._may_change(headers):
-                await problem(403, "cross_site", "a page of another site may not change anything here")(scope, receive, sending)
+                detail = f"a page of another site may not {'open a websocket' if WEBSOCKET in scope else 'change anything'} here"
+                await problem(403, "cross_site", detail)(scope, receive, sending)
                 return
         elif _is_embedded_elsewhere(headers):
             await problem(403, "cross_site", "a page of another site may link here, but not load this into itself")(scope, receive, sending)

@@ -41,6 +41,8 @@ class LimitedHttp(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._limits = limits
         self._deadline: TimerHandle | None = None
+        # The connection is a websocket's from now on.
+        self._upgraded = False
         # Bytes that the parser took and that no body was made of.
         self._unread = 0
 
@@ -58,13 +60,19 @@ class LimitedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._upgraded:
             return
         if self._unread > self._limits.size:
             self._refuse(_TOO_LARGE)
         elif self._deadline is None and self.timeout_keep_alive_task is None and self._between_requests():
             # Line ends before a request, or the rest of a body that nobody reads.
             self._start_deadline()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        self._stop_deadline()
+        self._waiting.pop(self, None)
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -49,7 +49,25 @@ async def show_job(request: Request, scope: DashboardScope) -> Response:
 
 @routes.get("/api/jobs/{job_or_submission_id}/logs")
 async def show_job_logs(request: Request, scope: DashboardScope) -> Response:
-    job_or_submission_id = request.path_params["job_or_submission_id"]
+    found = await _driver_log(scope, request.path_params["job_or_submission_id"])
+    if isinstance(found, Response):
+        return found
+    if found is None:
+        return answers.json_bytes(b'{"logs":""}')
+    return StreamingResponse(_logs(scope.storage, found), media_type="application/json")
+
+
+@routes.get("/api/jobs/{job_or_submission_id}/logs/tail")
+async def tail_job_logs(request: Request, scope: DashboardScope) -> Response:
+    """What live sends through a websocket (`api/websocket.py`), to its end: the log of a dead session does not grow."""
+    found = await _driver_log(scope, request.path_params["job_or_submission_id"])
+    if isinstance(found, Response):
+        return found
+    return StreamingResponse(map(str.encode, _lines(scope.storage, found) if found else ()), media_type="text/plain")
+
+
+async def _driver_log(scope: DashboardScope, job_or_submission_id: str) -> str | Response | None:
+    """The key of what a job's driver printed; None: nothing, or nobody stored it. Else the answer that live gives for such a job."""
     row = await _find(scope, job_or_submission_id)
     if row is None:
         return _unknown(job_or_submission_id)
@@ -63,8 +81,8 @@ async def show_job_logs(request: Request, scope: DashboardScope) -> Response:
                 await anyio.to_thread.run_sync(scope.storage.size, key)
             except ObjectNotFound:
                 continue  # live: a job that has printed nothing yet
-            return StreamingResponse(_logs(scope.storage, key), media_type="application/json")
-    return answers.json_bytes(b'{"logs":""}')
+            return key
+    return None
 
 
 async def _find(scope: DashboardScope, wanted: str) -> bytes | None:
@@ -85,9 +103,16 @@ def _unknown(wanted: str) -> Response:
 
 
 def _logs(storage: Storage, key: str) -> Iterator[bytes]:
-    """The file as one JSON text, piece by piece; line ends become newlines, as when live reads it."""
-    decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True).decode
+    """The file as one JSON text, piece by piece."""
     yield b'{"logs":"'
+    for text in _lines(storage, key):
+        yield _encode(text)[1:-1]
+    yield b'"}'
+
+
+def _lines(storage: Storage, key: str) -> Iterator[str]:
+    """Line ends become newlines, as when live reads it."""
+    decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True).decode
     for piece in storage.stream(key):
-        yield _encode(decode(piece))[1:-1]
-    yield _encode(decode(b"", final=True))[1:-1] + b'"}'
+        yield decode(piece)
+    yield decode(b"", final=True)

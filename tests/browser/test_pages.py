@@ -189,7 +189,7 @@ def test_from_the_first_page_to_why_last_night_s_job_failed_in_two_clicks(page: 
 @pytest.mark.parametrize("address", ["/", "/jobs"])
 def test_jobs_are_searched_sorted_and_kept_in_the_address(page: Page, address: str) -> None:
     page.goto(address)
-    expect(page.get_by_role("link", name="Jobs")).to_have_attribute("aria-current", "page")
+    expect(page.get_by_role("link", name="Jobs", exact=True)).to_have_attribute("aria-current", "page")
     expect(page.get_by_role("row").filter(has_text="rj-demo-5zq8d")).to_be_visible(timeout=STEP)
     page.keyboard.press("/")
     page.keyboard.type("mini_job.py")

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.data.recorded import unpack
 from tests.running import load, running
@@ -112,3 +114,21 @@ def test_a_killed_node_still_has_its_logs(client: httpx.Client) -> None:
     assert ("raylet", "raylet.out") in _names(client.get(f"{prefix}?node_id={killed}").text)
     of_task = client.get(f"{prefix}/file?task_id=45efae1e94df359fffffffffffffffffffffffff05000000")
     assert of_task.text == f"mover 0 {killed}\n"
+
+
+@pytest.mark.parametrize("job", ["tasks-job", "fail-job"])
+def test_a_job_s_log_is_followed_to_its_end(client: httpx.Client, server: str, job: str) -> None:
+    """As `ray job logs --follow` does it."""
+    path = f"/sessions/{RICH}/dashboard/api/jobs/{job}/logs"
+    with connect(f"{server.replace('http', 'ws')}{path}/tail", open_timeout=30) as websocket:
+        followed = "".join(str(message) for message in websocket)
+    assert f"Running entrypoint for job {job}" in followed
+    assert followed == client.get(path).json()["logs"]
+    assert followed == client.get(f"{path}/tail").text
+    assert websocket.close_code == 1000
+
+
+def test_a_job_that_is_not_there_refuses_to_be_followed(server: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"{server.replace('http', 'ws')}/sessions/{RICH}/dashboard/api/jobs/nope/logs/tail", open_timeout=30)
+    assert (refused.value.response.status_code, refused.value.response.body) == (404, b"Job nope does not exist")

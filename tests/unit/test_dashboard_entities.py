@@ -153,7 +153,7 @@ async def test_jobs_by_either_id(client: httpx.AsyncClient) -> None:
 
 
 async def test_unknown_jobs(client: httpx.AsyncClient) -> None:
-    for path in ("/api/jobs/ffffff00", "/api/jobs/ffffff00/logs"):
+    for path in ("/api/jobs/ffffff00", "/api/jobs/ffffff00/logs", "/api/jobs/ffffff00/logs/tail"):
         answer = await client.get(path)
         assert (answer.status_code, answer.text) == (404, "Job ffffff00 does not exist")
 
@@ -161,8 +161,11 @@ async def test_unknown_jobs(client: httpx.AsyncClient) -> None:
 async def test_what_a_job_printed(client: httpx.AsyncClient) -> None:
     """Live opens the file as text: every kind of line end comes out as a newline."""
     assert (await client.get("/api/jobs/sub/logs")).json() == {"logs": '50 %\n100 %\n"quoted" ü\n\ufffd'}
-    answer = await client.get("/api/jobs/04000000/logs")
-    assert (answer.status_code, answer.text) == (400, "Can only get logs of submission type jobs")
+    tail = await client.get("/api/jobs/sub/logs/tail")
+    assert (tail.text, tail.headers["Content-Type"]) == ('50 %\n100 %\n"quoted" ü\n\ufffd', "text/plain; charset=utf-8")
+    for path in ("logs", "logs/tail"):
+        answer = await client.get(f"/api/jobs/04000000/{path}")
+        assert (answer.status_code, answer.text) == (400, "Can only get logs of submission type jobs")
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/", "/api/jobs/04000000", "/api/serve/applications/", "/api/v0/actors?detail=1"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http_protocol import http_protocol
 from shared.settings import ApiSettings
@@ -27,9 +27,9 @@ async def _app(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def _serving(**settings: Any) -> AsyncIterator[int]:
+async def _serving(app: ASGIApp = _app, **settings: Any) -> AsyncIterator[int]:
     protocol = http_protocol(ApiSettings(**settings))
-    config = uvicorn.Config(_app, http=protocol, lifespan="off", log_level="critical", timeout_keep_alive=30)
+    config = uvicorn.Config(app, http=protocol, lifespan="off", log_level="critical", timeout_keep_alive=30)
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     server.force_exit = True
@@ -60,6 +60,27 @@ async def _said(port: int, *parts: bytes, until: bytes = b"") -> bytes:
     finally:
         writer.close()
     return got
+
+
+async def _slow_log(_scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": "early"})
+    await asyncio.sleep(0.5)
+    await send({"type": "websocket.send", "text": "late"})
+    await send({"type": "websocket.close", "code": 1000})
+
+
+async def test_a_websocket_is_no_head_that_comes_too_slowly() -> None:
+    handshake = (
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with _serving(_slow_log, head_timeout=0.1) as port:
+        got = await _said(port, handshake, until=b"late")
+    assert b" 101 " in got
+    assert b"late" in got
+    assert b"408" not in got
 
 
 def _header(size: int) -> bytes:
