@@ -116,7 +116,7 @@ def test_a_killed_node_still_has_its_logs(client: httpx.Client) -> None:
     assert of_task.text == f"mover 0 {killed}\n"
 
 
-@pytest.mark.parametrize("job", ["tasks-job", "fail-job"])
+@pytest.mark.parametrize("job", ["tasks-job", "stopped-job"])
 def test_a_job_s_log_is_followed_to_its_end(client: httpx.Client, server: str, job: str) -> None:
     """As `ray job logs --follow` does it."""
     path = f"/sessions/{RICH}/dashboard/api/jobs/{job}/logs"
