@@ -38,7 +38,7 @@ ARCHIVES = ("logs", "raw")
 WHAT = (*ROWS, TIMELINE, *ARCHIVES)
 _OF_A_JOB = ("tasks", TIMELINE)
 _PARAMETERS = ("what", "format", "job_id")
-_CACHE_BYTES = 8 << 20
+_CACHE_BYTES = 2 << 20
 _ROUTE = "/sessions/{namespace}/{kind}/{name}/{session}/export"
 _MEDIA_TYPES = ("application/x-ndjson", "text/csv", "application/vnd.apache.parquet", "application/json", archive.MEDIA_TYPE)
 _FILE = {**answer("The file"), "content": {media_type: {"schema": {}} for media_type in _MEDIA_TYPES}}
@@ -123,7 +123,7 @@ def _asked(request: Request, what: str, format_: str | None, job_id: str | None)
 
 
 async def _of_snapshot(request: Request, ref: SessionRef, asked: _Asked) -> Response:
-    # Its own cache: a whole table would take the place of all that others look at.
+    # Its own small cache: a whole table would take the place of all that others look at, and no block is read twice.
     opened = await open_session(request, ref, BlockCache(_CACHE_BYTES))
     if not isinstance(opened, Opened):
         return problem(503, "loading", f"session {opened.ref} is being loaded: ask again in a moment", retry_after=2)

@@ -16,7 +16,7 @@ async def rows(opened: Opened, table: TableReader, written: RowFormat, source: S
     """Its first piece comes with the first rows."""
     begin = written.head()
     async for page in table.stream(source=source, detail=True, browser=browser):
-        if page.rows:
+        if page.num_filtered:
             # A slow reader must not find the rest evicted.
             await opened.note_use()
             if piece := begin + await anyio.to_thread.run_sync(written.rows, page.rows):
