@@ -144,6 +144,8 @@ def test_without_a_build_there_are_plain_pages_with_the_bar(tab: BrowserContext,
     page.goto(loaded(RICH))
     expect(page.get_by_label("Recorded session")).to_be_visible()
     expect(page.get_by_text("ray-history dashboard fetch 2.60.0")).to_be_visible()
+    found = Axe().run(page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
     page.get_by_role("link", name="Tasks", exact=True).click()
     assert httpx.URL(page.url).path.endswith("/api/v0/tasks")
 

@@ -206,6 +206,19 @@ def test_jobs_are_searched_sorted_and_kept_in_the_address(page: Page, address: s
     expect(page.get_by_role("status").first).to_have_text("No jobs found")
 
 
+def test_where_no_job_is_found_sessions_are(page: Page) -> None:
+    page.goto("/?q=session_2026-11-23")
+    expect(page.get_by_role("row").nth(1)).to_be_visible(timeout=STEP)
+    expect(page.get_by_role("heading", name="Sessions")).to_be_hidden()
+    page.route("**/jobs?*", lambda route: route.fulfill(json={"jobs": [], "next": None, "total": 0, "index": {"age": None}}))
+    page.goto("/?q=rj-demo")
+    expect(page.get_by_text("No worker has looked through the storage yet")).to_be_visible(timeout=STEP)
+    section = page.get_by_role("region", name="Sessions")
+    expect(section.get_by_role("listitem")).to_have_count(1, timeout=STEP)
+    section.get_by_role("link", name="rj-demo").click()
+    page.wait_for_url("**/sessions/batch/rayjob/rj-demo/**", timeout=STEP)
+
+
 def test_an_address_that_asks_for_what_there_is_not_is_told(page: Page) -> None:
     page.goto("/jobs?staus=FAILED")
     expect(page.get_by_role("alert")).to_contain_text("staus: there is no such parameter", timeout=STEP)

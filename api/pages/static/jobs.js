@@ -6,6 +6,8 @@ const PAGE = 50;
 const REFRESH = 10_000;
 // A list that nobody brings up to date is said to be old after so many seconds.
 const OLD = 300;
+const SESSIONS = 10;
+const SESSION_FILTERS = ["q", "namespace", "kind"];
 const TIMES = ["since", "until"];
 const DEFAULT_SORT = "-start";
 
@@ -101,6 +103,18 @@ function drawIndex(index) {
   byId("index").hidden = !text;
 }
 
+/** Sessions that the same words find, where no job is found: jobs that nobody submitted are known once their session was opened. */
+async function showSessions(turn) {
+  const query = filters();
+  query.delete("sort");
+  const alike = shown === 0 && [...query.keys()].every((name) => SESSION_FILTERS.includes(name));
+  query.set("limit", SESSIONS);
+  const sessions = alike ? (await ask(`sessions?${query}`)).sessions : [];
+  if (turn !== asked) return;
+  replaceRows(byId("found"), sessions.map((one) => element("li", {}, element("a", { href: `${sessionOf(one)}/` }, one.name), ` in ${one.namespace}, ${one.session}`)));
+  byId("sessions").hidden = !sessions.length;
+}
+
 async function show({ further = false } = {}) {
   const turn = ++asked;
   const query = filters();
@@ -121,6 +135,7 @@ async function show({ further = false } = {}) {
     byId("more").hidden = !next;
     byId("trouble").hidden = true;
     drawIndex(page.index);
+    await showSessions(turn);
   } catch (error) {
     if (turn !== asked) return;
     if (error.code === "job_index_off" && atRoot) {
