@@ -17,7 +17,7 @@ import structlog
 from numpy.typing import NDArray
 
 from api.jobs.texts import Mask, Texts, begins, searched
-from shared.jobs import Job, SessionJobs, unpack
+from shared.jobs import Job, SessionJobs, unpack, unpack_some
 from shared.store.job_index import JobIndexReader
 
 log = structlog.get_logger()
@@ -149,9 +149,13 @@ class JobView:
         return JobRow(start, end, duration, failures, status.decode(), self._names[number], self._keys[session], place)
 
     def jobs_of(self, rows: Sequence[JobRow]) -> list[tuple[SessionJobs, Job]]:
-        """Everything that the index holds of some jobs."""
-        entries = {session: unpack(self._entries[session]) for session in {row.session for row in rows}}
-        return [(entries[row.session], entries[row.session].jobs[row.place]) for row in rows]
+        """Everything that the index holds of some jobs, each with its session, which has only those of its jobs."""
+        places: dict[str, list[int]] = {}
+        for row in rows:
+            places.setdefault(row.session, []).append(row.place)
+        entries = {session: unpack_some(self._entries[session], wanted) for session, wanted in places.items()}
+        jobs = {session: iter(entry.jobs) for session, entry in entries.items()}
+        return [(entries[row.session], next(jobs[row.session])) for row in rows]
 
     def changed(self, entries: dict[str, bytes], removed: set[str]) -> JobView:
         """The view with some sessions' entries in place of the former ones, and without others."""

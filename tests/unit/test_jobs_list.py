@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from fakeredis import FakeRedis, FakeServer
 from fakeredis.aioredis import FakeRedis as FakeAsyncRedis
@@ -21,7 +22,7 @@ from api.jobs import routes
 from api.jobs.query import SORTS, JobQuery, parse_query, select
 from api.jobs.table import JobTable, JobView
 from shared.errors import InvalidQuery
-from shared.jobs import SessionJobs, job_of_row, pack
+from shared.jobs import SessionJobs, job_of_row, pack, unpack, unpack_some
 from shared.sessions import Session
 from shared.settings import JobIndexSettings, Settings
 from shared.store.job_index import JobIndex, JobIndexReader
@@ -164,6 +165,15 @@ def test_changes_of_any_sessions_leave_the_others_as_they_are() -> None:
         ((entry, job),) = view.jobs_of(select(view, _query(q=name), 10).rows)
         assert (job.submission_id, entry.session.session) == (name, sessions[number].session)
     assert _names(view, _query(q="session_2026-11-25")) == ["5b", "5a"]
+
+
+def test_some_jobs_of_an_entry_are_as_in_the_whole() -> None:
+    packed = pack(ENTRIES[0])
+    some = unpack_some(packed, [1])
+    assert some == msgspec.structs.replace(ENTRIES[0], jobs=ENTRIES[0].jobs[1:])
+    assert unpack_some(packed, [1, 0]).jobs == unpack(packed).jobs[::-1]
+    with pytest.raises(ValueError, match="frame"):
+        unpack_some(b"damaged", [0])
 
 
 def test_a_time_that_no_calendar_has_is_not_known() -> None:
