@@ -153,7 +153,12 @@ def pack(value: Any) -> bytes:
 
 def pack_doc(text: bytes) -> bytes:
     """A document's field. Its pieces can be unpacked side by side, and sent as they are."""
-    return _pack([compress(text[at : at + _DOC_PIECE]) for at in range(0, len(text) or 1, _DOC_PIECE)])
+    return _pack(doc_pieces(text) or [compress(text)])
+
+
+def doc_pieces(text: bytes) -> list[bytes]:
+    """Some more pieces of a document that is packed while it is made."""
+    return [compress(text[at : at + _DOC_PIECE]) for at in range(0, len(text), _DOC_PIECE)]
 
 
 @dataclass(frozen=True, slots=True)

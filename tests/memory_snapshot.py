@@ -34,6 +34,9 @@ class MemorySnapshot:
     async def doc(self, name: str) -> bytes | None:
         return self._docs.get(name)
 
+    async def doc_pieces(self, name: str) -> list[bytes]:
+        return [self._docs[name]] if name in self._docs else []
+
     def table(self, name: str) -> TableReader:
         return TableReader(cast("SnapshotReader", self), name)
 

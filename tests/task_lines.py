@@ -61,6 +61,10 @@ class FieldSnapshot(MemorySnapshot):
         super().__init__({})
         self._fields, self._tables = fields, tables
 
+    def written(self) -> tuple[TableIndex, dict[str, bytes]]:
+        """The index of its tasks, and all fields."""
+        return self._tables[TASKS.name], self._fields
+
 
 def loaded(files: Iterable[bytes], ends: TaskEnds | None = None, ranges: int = 1, engine: Engine = PYTHON) -> FieldSnapshot:
     """The tasks of event files (their text), merged by range."""

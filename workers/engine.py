@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+from shared.timeline import PythonTrace, Trace, new_trace
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
 from workers.task_events.ranges import Ranges
@@ -41,9 +42,10 @@ class Engine:
     name: str
     splitter: Callable[[Ranges], TextSplitter]
     merge_range: Callable[[int, Iterable[bytes], TaskEnds], TaskRange]
+    new_trace: Callable[[], Trace]
 
 
-PYTHON = Engine("python", Splitter, merge_range)
+PYTHON = Engine("python", Splitter, merge_range, PythonTrace)
 
 
 class NoSuchEngine(Exception):
@@ -61,4 +63,4 @@ def engine_for(wanted: str) -> Engine:
         if wanted == "native":
             raise NoSuchEngine("RAY_HISTORY_ENGINE=native, and the core is not installed (pip install ./core)") from exc
         return PYTHON
-    return Engine("native", native_engine.NativeSplitter, native_engine.merge_range)
+    return Engine("native", native_engine.NativeSplitter, native_engine.merge_range, new_trace)

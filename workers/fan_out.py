@@ -20,6 +20,7 @@ from shared.snapshot_format import PartIndex, compress_passing, decompress
 from shared.storage.port import ObjectInfo, Storage
 from shared.store.protocol.ledger import Step
 from workers.bad_data import Skipped
+from workers.engine import engine_for
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles, read_stored
@@ -27,9 +28,10 @@ from workers.load import LINEAGE_TASKS, digest_range, finish, merge_all_entities
 from workers.load_run import Listing, LoadRun
 from workers.overview.task_digest import TaskDigest
 from workers.parse_files import parse
-from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields
+from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields, task_table
 from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
+from workers.task_timeline import timeline_fields
 
 # What a task attempt takes in event files, and how much gzip makes of them: measured on recorded sessions.
 _BYTES_PER_ATTEMPT = 4_800
@@ -172,7 +174,7 @@ def _records(run: LoadRun, parts: int, number: int) -> Iterator[bytes]:
 
 
 def lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
-    """Of every LINEAGE_STEPS-th job, if it is small enough, one at a time."""
+    """Of every LINEAGE_STEPS-th job, if it is small enough, one at a time. The last step, which has the fewest jobs, makes the timeline."""
     merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
     actors = lineage_actors(_kept(run, "entities", Entities))
     for at, (job, of_job) in enumerate(_counts(merged).items()):
@@ -180,6 +182,9 @@ def lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int
             found = run.kept([f"n:{at_range}:{job}" for at_range, left in enumerate(merged) if job in left.counts])
             tasks = [task for data in found for task in decode_lineage(decompress(data))]
             run.put(lineage_fields(job, tasks, actors))
+    if number == LINEAGE_STEPS - 1:
+        made = engine_for(run.settings.engine).new_trace()
+        run.put(timeline_fields(task_table([left.index for left in merged]), run.written, made))
 
 
 def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001

@@ -28,6 +28,7 @@ from workers.snapshot_end import decode_lineage, entity_fields, lineage_actors, 
 from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
 from workers.task_events.task_range import TaskRange
+from workers.task_timeline import timeline_fields
 
 log = structlog.get_logger()
 
@@ -91,6 +92,8 @@ def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Skipped
     fields = dict(tasks.fields)
     for job, of_job in tasks.lineage.items():
         fields |= lineage_fields(job, decode_lineage(of_job), actors)
+    made = engine_for(run.settings.engine).new_trace()
+    fields |= timeline_fields(task_table([tasks.index]), lambda names: [tasks.fields.get(name) for name in names], made)
     finish(run, entities, [tasks.index], tasks.counts, [digest_range(run, 0, tasks)], skipped, fields)
 
 

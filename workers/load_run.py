@@ -182,6 +182,10 @@ class LoadRun:
                 raise self._stale()
         SNAPSHOT_WRITTEN.inc(size)
 
+    def written(self, names: list[str]) -> list[bytes | None]:
+        """Fields of the snapshot that this load has put, by any of its steps."""
+        return self._attempts.read_snapshot(self._holder.snapshot, names)
+
     def keep(self, fields: Mapping[str, bytes]) -> None:
         """Write intermediate records, for later steps of this load."""
         for batch in _batches(fields):

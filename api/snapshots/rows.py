@@ -45,6 +45,11 @@ class Rows(Sequence[bytes]):
         return iter(self._cut)
 
 
+def row_texts(rows: Sequence[bytes]) -> list[bytes]:
+    """Rows as texts of one or more, with BETWEEN_ROWS between."""
+    return rows.texts if isinstance(rows, Rows) else list(rows)
+
+
 def pieces(before: bytes, rows: Sequence[bytes], after: bytes) -> list[bytes]:
     """What makes up a JSON text: rows with commas between, and what stands around them."""
     texts = rows.texts if isinstance(rows, Rows) else [fmt.BETWEEN_ROWS.join(rows)]

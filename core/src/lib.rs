@@ -13,3 +13,5 @@ mod rules;
 mod scan;
 mod split;
 mod table;
+#[cfg(feature = "python")]
+mod trace;

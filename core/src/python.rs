@@ -166,10 +166,45 @@ fn sort_batch<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Option<Bound<'py, P
     Ok(Some(sorted?.into_pyobject(py)?.into_any()))
 }
 
+/// As `shared.timeline.Trace`; `unusual(event name, extra data, args)` is what it knows of spans that few sessions have.
+#[pyclass]
+struct Trace {
+    trace: crate::trace::Trace,
+    unusual: Py<PyAny>,
+}
+
+#[pymethods]
+impl Trace {
+    #[new]
+    fn new(unusual: Py<PyAny>) -> Self {
+        Trace { trace: crate::trace::Trace::default(), unusual }
+    }
+
+    fn events<'py>(&mut self, py: Python<'py>, texts: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyBytes>> {
+        let (trace, unusual) = (&mut self.trace, &self.unusual);
+        let mut ask = |name: &str, extra: &str, args: &str| {
+            Ok(Python::with_gil(|py| unusual.call1(py, (name, extra, args))?.extract(py))?)
+        };
+        let made = py.allow_threads(|| {
+            let mut out = String::with_capacity(texts.iter().map(|text| text.len()).sum::<usize>() * 2 / 3);
+            texts.iter().try_for_each(|text| trace.events(std::str::from_utf8(text)?, &mut out, &mut ask))?;
+            Ok(out)
+        });
+        Ok(PyBytes::new(py, made.map_err(failed)?.as_bytes()))
+    }
+
+    fn end<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let mut out = String::new();
+        self.trace.end(&mut out);
+        PyBytes::new(py, out.as_bytes())
+    }
+}
+
 #[pymodule]
 fn ray_history_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Splitter>()?;
+    module.add_class::<Trace>()?;
     module.add_function(wrap_pyfunction!(sort_batch, module)?)?;
     module.add_function(wrap_pyfunction!(merge_range, module)?)
 }

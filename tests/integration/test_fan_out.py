@@ -7,6 +7,7 @@ import pytest
 from tests.gated_bucket import GatedBucket
 from tests.integration.conftest import RICH, SMALL, Running, loading_process
 from tests.servers import Api, Deployment
+from tests.task_lines import defined, profiled
 from tests.waiting import wait_until
 
 PATHS = (
@@ -60,6 +61,24 @@ def test_answers_and_progress_are_those_of_a_load_in_one_task(
         assert answer == expected[path], path
     with whole.redis.client(whole.database) as redis:
         assert not list(redis.scan_iter(f"*{cluster}*:w:*")), "intermediate records outlive the load"
+
+
+def test_a_timeline_that_was_made_at_load_is_that_of_its_rows(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:
+    ref = bucket.add(cluster, SMALL)
+    ids = [f"{number:08x}" + "a1" * 12 + "03000000" + "ffffffff" for number in range(5000, 10_000)]
+    lines = [line for at, task in enumerate(ids) for line in (defined(task), profiled(("task:execute", at, 10**9), task_id=task))]
+    bucket.put(ref, f"{'dd' * 28}/job_events/AwAAAA==/events-1.jsonl", b"\n".join(lines))
+    whole, api = own
+    whole.a_worker()
+    api.load(ref)
+    with whole.redis.client(whole.database) as redis:
+        (made,) = [
+            key for key in redis.scan_iter(f"*{cluster}*:g:*") if redis.type(key) == b"hash" and redis.hexists(key, "d:tasks/timeline")
+        ]
+    assert redis.hlen(made) > 100
+    prepared, streamed = (api.get(f"/sessions/{ref}/dashboard/api/v0/tasks/timeline{limit}") for limit in ("", "?limit=all"))
+    assert prepared.content == streamed.content
+    assert prepared.content.count(b'"ph":"X"') > 5000
 
 
 def test_a_child_that_is_killed_in_a_part_costs_only_that_part(own: tuple[Deployment, Api], bucket: GatedBucket, cluster: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.snapshot_format import decompress
+from shared.timeline import trace
 from tests.hostile import HOSTILE, mutated
 from tests.task_lines import JOB, TASK, WORKER, defined, lived, profiled
 from tests.unit.session_events import b64, ms
@@ -43,6 +44,7 @@ def _made(engine: Engine, chunks: Iterable[bytes], ranges: int, ends: TaskEnds) 
         merged = engine.merge_range(number, [records], ends)
         yield merged.index, list(merged.fields), merged.lineage, {job: list(counts.items()) for job, counts in merged.counts.items()}
         yield {name: decompress(data) for name, data in merged.fields.items()}
+        yield b"".join(trace([decompress(data) for name, data in merged.fields.items() if ":d:" in name], engine.new_trace()))
 
 
 def _pairs(records: bytes) -> list[tuple[str, bytes]]:

@@ -177,6 +177,11 @@ class Attempts:
         """`written`: bytes that this holder has written to the snapshot, these included."""
         return self._write(holder, "g", fields, written)
 
+    def read_snapshot(self, snapshot: str, names: list[str]) -> list[bytes | None]:
+        """Fields that this load has written."""
+        with redis_errors():
+            return cast("list[bytes | None]", self._redis.hmget(self._keys.snapshot(snapshot), names))
+
     def write_intermediate(self, holder: Holder, fields: Mapping[str, bytes]) -> bool:
         """For later steps of the same load; goes with it."""
         return self._write(holder, "w", fields, 0)
