@@ -5,6 +5,7 @@ It runs in a process of its own beside the lanes of each worker; of all workers 
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -36,10 +37,12 @@ _LEASE = 30.0
 _SHARE, _SELDOM = 10, 86_400_000
 # One that could not be looked at is passed over for so long: others have their turn.
 _AFTER_FAILURE = 120_000
+_M_ARENA_MAX = -8  # <malloc.h>
 
 
 def run(settings: Settings) -> int:
     """Until the process is ended. Everything is opened here, after the fork."""
+    _share_one_arena()
     lister: JobLister | None = None
     while True:
         left = 0
@@ -54,6 +57,12 @@ def run(settings: Settings) -> int:
         if not left:
             # More often than a pass is due: another worker's may have ended at any time.
             time.sleep(settings.jobs.job_index_interval / 4)
+
+
+def _share_one_arena() -> None:
+    """By itself the C library gives each thread of a pass memory of its own, and keeps it."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _open(settings: Settings) -> JobLister:
