@@ -7,6 +7,7 @@ import time
 from itertools import cycle, islice, product
 
 import httpx
+import psutil
 
 from benchmarks.bench import Bench
 from benchmarks.loading import load
@@ -27,15 +28,21 @@ _GIVEN_BACK = 12.0
 
 
 def idle(bench: Bench) -> list[Row]:
-    """Proportional set sizes: what processes share counts once. Both parts were just started."""
+    """Proportional set sizes: what processes share counts once. All parts were just started, and nothing else of ours runs meanwhile."""
+    together = bench.server.measured_up(2, bench.directory / "up", lambda processes: sum(map(_pss, processes)))
     bench.server.start_workers(2)
     bench.server.start_api()
-    taken = {name: [process.memory_full_info().pss / _MB for process in processes] for name, processes in bench.server.processes().items()}
+    taken = {name: list(map(_pss, processes)) for name, processes in bench.server.processes().items()}
     return [
+        Row("idle `ray-history up` with two workers, all processes together", together, "MB", 170),
         Row("idle API process, proportional set size", sum(taken["api"]), "MB", 75),
         Row("idle API and worker of two processes, all together", sum(map(sum, taken.values())), "MB", 150, details={"each": taken}),
         Row("idle worker, largest process", max(taken["worker"]), "MB", 60),
     ]
+
+
+def _pss(process: psutil.Process) -> float:
+    return float(process.memory_full_info().pss) / _MB
 
 
 def after_a_burst(bench: Bench) -> list[Row]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from shared.store.keys import Keyspace, fingerprint
 
 _READY = 60.0
 _GRACE = 15.0
+_SETTLED = 10.0
 _CLI = [sys.executable, "-m", "cli"]
 
 
@@ -84,6 +85,28 @@ class Server:
 
     def api_process(self) -> psutil.Process:
         return self._process("api")
+
+    def measured_up(self, workers: int, directory: Path, measure: Callable[[list[psutil.Process]], float]) -> float:
+        """`ray-history up` on the same storage and a data directory of its own, while worker and API of this server do not run."""
+        self._end("worker")
+        self._end("api")
+        directory.mkdir()
+        port, log, children = free_port(), directory / "up.log", Processes()
+        command = [*_CLI, "up", "--workers", str(workers), "--port", str(port), "--data-dir", str(directory / "data")]
+
+        def is_ready() -> bool:
+            return " is ready at " in log.read_text()
+
+        with _environ(_environment(self._storage)):
+            up = children.start("up", command, grace=2 * _GRACE, log=log).process.pid
+        try:
+            children.wait_until(is_ready, "up", _READY)
+            # What it does at first is done: the index of jobs looks at the bucket.
+            time.sleep(_SETTLED)
+            parts = psutil.Process(up)
+            return measure([parts, *parts.children(recursive=True)])
+        finally:
+            children.end()
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         """All processes of each part."""
