@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from celery import Celery
 from kombu.entity import Queue
@@ -111,23 +112,29 @@ class LoadQueue:
 
     def depth(self) -> QueueDepth:
         """How much waits. Raises StoreUnavailable."""
-        waiting = 0
         try:
             with self._app.pool.acquire(block=True) as connection:
                 # One that was cut comes back to the pool as closed, and opens no channel.
                 connection.ensure_connection(max_retries=1)
-                for queue in self._app.conf.task_queues:
-                    # A channel of its own: RabbitMQ closes it when the queue is not there yet.
-                    with connection.channel() as channel, suppress(*connection.channel_errors):
-                        # In Redis kombu looks for it without its prefix, and never finds it; there, declaring one writes nothing.
-                        passive = not hasattr(channel, "unacked_key")
-                        waiting += int(channel.queue_declare(queue.name, passive=passive).message_count)
-                with connection.channel() as channel:
-                    unacknowledged = getattr(channel, "unacked_key", None)
-                    taken = int(channel.client.hlen(unacknowledged)) if unacknowledged else None
+                return self._depth_in_redis(connection.default_channel) or self._depth(connection)
         except (OperationalError, OSError, *self._app.pool.connection.connection_errors) as exc:
             raise StoreUnavailable(f"the queue can't be asked: {exc}") from exc
-        return QueueDepth(waiting, taken)
+
+    def _depth_in_redis(self, channel: Any) -> QueueDepth | None:
+        """None for another broker. Here each channel connects anew, so the one that the connection keeps is asked."""
+        if (unacknowledged := getattr(channel, "unacked_key", None)) is None:
+            return None
+        # Kombu looks for a queue without its prefix, and never finds it: declaring one tells its length, and writes nothing.
+        waiting = sum(int(channel.queue_declare(queue.name).message_count) for queue in self._app.conf.task_queues)
+        return QueueDepth(waiting, int(channel.client.hlen(unacknowledged)))
+
+    def _depth(self, connection: Any) -> QueueDepth:
+        waiting = 0
+        for queue in self._app.conf.task_queues:
+            # A channel of its own: RabbitMQ closes it when the queue is not there yet.
+            with connection.channel() as channel, suppress(*connection.channel_errors):
+                waiting += int(channel.queue_declare(queue.name, passive=True).message_count)
+        return QueueDepth(waiting, None)
 
     def close(self) -> None:
         self._app.close()
