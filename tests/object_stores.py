@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import hmac
 import os
@@ -24,7 +23,7 @@ from obstore.store import AzureStore
 
 from cli.embedded_server import free_port
 from shared.settings import StorageSettings
-from tests.waiting import wait_until
+from tests.waiting import cache_directory, wait_until
 
 BUCKET = "history"
 ACCOUNT = "devstoreaccount1"
@@ -186,13 +185,9 @@ def _node() -> str:
 
 
 def _azurite_installed() -> Path:
-    """Azurite's folder; installed beside the Python packages at the first use, by one of the test processes."""
-    target = Path(sys.prefix) / "azurite"
-    target.mkdir(exist_ok=True)
-    package = target / "node_modules" / "azurite"
-    done = target / f".{_AZURITE}"
-    with (target / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Azurite's folder; installed at the first use, by one of the test processes."""
+    with cache_directory(_AZURITE) as target:
+        done = target / "installed"
         if not done.exists():
             node = Path(_node())
             npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
@@ -201,4 +196,4 @@ def _azurite_installed() -> Path:
             command = [str(node), str(npm), "install", "--prefix", str(target), *options, _AZURITE]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": path})
             done.touch()
-    return package
+        return target / "node_modules" / "azurite"

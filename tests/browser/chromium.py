@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.waiting import cache_directory
 
 # It looks for no network of its own: tests have none.
 _FLAGS = ("--disable-background-networking", "--disable-component-update", "--disable-gpu", "--disable-quic", "--disable-sync")
@@ -29,9 +30,9 @@ def chromium() -> Iterator[Browser]:
 
 def fetched_builds(versions: Sequence[str]) -> Path:
     """The directory with a build per version, fetched as users fetch them. Raises AssertionError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    directory = cache / "ray-history-tests" / "dashboard"
-    command = [sys.executable, "-m", "cli", "dashboard", "fetch", *versions, "--directory", str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_FETCHED)
-    assert done.returncode == 0, done.stderr
+    with cache_directory("dashboard") as directory:
+        command = [sys.executable, "-m", "cli", "dashboard", "fetch", *versions, "--directory", str(directory)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_FETCHED)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == [str(directory / version) for version in versions]
     return directory

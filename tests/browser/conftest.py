@@ -9,18 +9,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.chromium import chromium, fetched_builds
-from tests.data.recorded import unpack
 from tests.running import load, running
 
 # The newest, and the oldest that KubeRay asks for. All of them: `make browser-matrix`.
 BUILDS = ("2.55.1", "2.60.0")
 Use = Callable[[str], None]
-
-
-@pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`bucket/` and `live/`."""
-    return unpack(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ Needs Debian's chromium; the Ray dashboard's frontend comes from the `ray` wheel
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
-from tests.data.recorded import unpack
 from tests.running import load, running
 
 RAY_VERSION = "2.60.0"
@@ -29,17 +26,13 @@ STEP = 30_000
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("recorded"), only="bucket") / "bucket"
+def bucket(recorded: Path) -> Path:
+    return recorded / "bucket"
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("dashboard")
-    command = [sys.executable, "-m", "cli", "dashboard", "fetch", RAY_VERSION, "--directory", str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+def build(builds: Path) -> Path:
+    return builds / RAY_VERSION
 
 
 @pytest.fixture(scope="module")

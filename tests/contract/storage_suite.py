@@ -16,7 +16,6 @@ from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.settings import StorageSettings
 from shared.storage.factory import open_storage
 from shared.storage.port import ObjectInfo, Storage
-from tests.data.recorded import unpack
 
 BIG = bytes(range(256)) * 4096 * 9  # more than one part of anything: 9 MiB
 OBJECTS = {
@@ -191,8 +190,8 @@ class StorageContract:
         again.close()
         assert again.read("a/x") == b"hello"
 
-    def test_recorded_sessions_are_the_same_from_every_store(self, place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
-        bucket = unpack(tmp_path_factory.mktemp("recorded"), "bucket") / "bucket"
+    def test_recorded_sessions_are_the_same_from_every_store(self, place: Place, recorded: Path) -> None:
+        bucket = recorded / "bucket"
         local = open_storage(StorageSettings(storage=bucket.as_uri()))
         place.fill({f"recorded/{path}": content for path, content in _files(bucket)})
         # The collector writes these before a directory's first file; they are no objects.

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.data.recorded import unpack
 from tests.servers import Api, Deployment, RedisServer, deployment
 from tests.waiting import wait_until
 
@@ -19,14 +18,11 @@ SUCCEEDED = "default/raycluster/raycap/session_2026-11-23_19-07-13_553337_1"
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("stored"), only="bucket") / "bucket"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, stored: Path, database: count[int]) -> Iterator[Deployment]:
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, recorded: Path, database: count[int]
+) -> Iterator[Deployment]:
     directory = tmp_path_factory.mktemp("indexing")
-    storage = {"STORAGE": f"file://{stored}", "JOB_INDEX": "true", "JOB_INDEX_INTERVAL": 1}
+    storage = {"STORAGE": f"file://{recorded / 'bucket'}", "JOB_INDEX": "true", "JOB_INDEX_INTERVAL": 1}
     with deployment(directory, redis_server, storage, next(database)) as made:
         made.api()
         yield made

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from shared.sessions import Session
-from tests.data.recorded import unpack
 from tests.layouts import write_layouts
 from tests.running import load, running
 
@@ -33,10 +33,10 @@ PATHS = [
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+def served(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
     """The server's address, and references by layout."""
     target = tmp_path_factory.mktemp("layouts")
-    refs = write_layouts(unpack(tmp_path_factory.mktemp("recorded"), "bucket") / "bucket", SESSION, target)
+    refs = write_layouts(recorded / "bucket", SESSION, target)
     with running(target, tmp_path_factory.mktemp("up")) as address:
         yield address, refs
 

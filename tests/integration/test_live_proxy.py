@@ -13,7 +13,6 @@ import httpx
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from tests.data.recorded import unpack
 from tests.live_kubernetes.objects import token_secret
 from tests.live_kubernetes.proxying import create_app
 from tests.live_kubernetes.serving import serving, unused_port
@@ -25,9 +24,9 @@ SCOPES = {"root": "", "path": PATH_SCOPE}
 ACCESS = ["service", "apiserver"]
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("live"), only="live") / "live" / "raycap" / RUNNING
+@pytest.fixture
+def answers(recorded: Path) -> Path:
+    return recorded / "live" / "raycap" / RUNNING
 
 
 @pytest.fixture
@@ -52,9 +51,9 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize("access", ACCESS)
 @pytest.mark.parametrize("scope", SCOPES)
-def test_every_recorded_answer_comes_through_unchanged(w: World, recorded: Path, access: str, scope: str) -> None:
+def test_every_recorded_answer_comes_through_unchanged(w: World, answers: Path, access: str, scope: str) -> None:
     w.add_cluster()
-    w.head.replay(recorded)
+    w.head.replay(answers)
     assert len(w.head.answers) > 200
     # The deadlines that users have: the short ones are for heads that do not answer.
     with proxying(w, dashboard_access=access, live_check_timeout=5.0, kubernetes_timeout=5.0) as client:

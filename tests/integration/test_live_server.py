@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.data.recorded import unpack
 from tests.live_kubernetes.api_server import ApiServer
 from tests.live_kubernetes.head import Head
 from tests.live_kubernetes.history_server import HistoryServer, environment, history_server
@@ -24,11 +23,6 @@ JOB = "session_2026-11-23_19-08-07_927634_1"
 CAP = "default/raycluster/raycap"
 MAX_AGE = 2.0
 LOG_BYTES = 100 << 20
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture(scope="module")

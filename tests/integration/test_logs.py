@@ -13,7 +13,6 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.data.recorded import unpack
 from tests.running import load, running
 
 SESSIONS = {
@@ -29,11 +28,6 @@ EMPTY = {"nsight/", "old/", "profiles/", "rocprof_sys/"}
 LIVE_COULD_NOT = re.compile(r"500 Internal|Agent for node id|A file is not found|Could not find a log file")
 # Written to after the capture, too: the recorded text is the beginning of what was stored, or lines from its midst.
 GROWN = re.compile(r"raylet|gcs_server|dashboard|monitor|debug_state|events/")
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import httpx
 import psutil
 import pytest
 
-from tests.data.recorded import unpack
 from tests.waiting import wait_until
 
 SESSION = "session_2026-11-23_19-00-40_785172_1"
@@ -28,8 +27,8 @@ ENDED = 60.0
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("recorded"), only="bucket") / "bucket"
+def bucket(recorded: Path) -> Path:
+    return recorded / "bucket"
 
 
 def _environment(home: Path) -> dict[str, str]:
