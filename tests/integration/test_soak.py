@@ -7,10 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from tests.soak.jobs import Job, find_truths
+from tests.soak.jobs import OURS, Job, find_truths
 from tests.soak.plan import FAULTS, Plan
 from tests.soak.truth import generate
-from tests.soak.warm_start import WarmStart
+from tests.warm_start import WarmStart
 
 _SEED = 13
 
@@ -20,7 +20,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     """One stack for all runs, as long as it stays usable."""
     directory = tmp_path_factory.mktemp("soak")
     made = generate(directory)
-    with closing(WarmStart()) as warm, closing(Job(directory, made, find_truths(directory, made, warm), warm)) as opened:
+    with closing(WarmStart(OURS)) as warm, closing(Job(directory, made, find_truths(directory, made, warm), warm)) as opened:
         yield opened
 
 

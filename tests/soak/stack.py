@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from benchmarks.sessions import SyntheticSession
 from tests.servers import QUICK, Api, Child, Deployment, RedisServer, redis_binaries
 from tests.soak.redis_proxy import RedisProxy, Trap
 from tests.soak.truth import copy
-from tests.soak.warm_start import WarmProcess, WarmStart
+from tests.warm_start import WarmStart
 
 # What makes runs short: sessions of a few MB fan out, and routes answer before a client's patience ends.
 _ALWAYS: dict[str, object] = {
@@ -247,8 +247,7 @@ def running(directory: Path, warm: WarmStart, server: str, *, quick: bool, one_t
     if quick:
         settings |= {**QUICK, **settings, "SNAPSHOT_GRACE": 2}
     redis = SoakedRedis(redis_binaries()[server], directory / "redis")
-    deployment = _Deployment(directory, redis, {"STORAGE": f"file://{directory / 'bucket'}"}, **settings)
-    deployment.warm = warm
+    deployment = _Deployment(directory, redis, {"STORAGE": f"file://{directory / 'bucket'}"}, warm=warm, **settings)
     if not quick:
         deployment.use_defaults(set(QUICK) - set(_ALWAYS))
     stack = Stack(directory, redis, deployment, *_seconds(settings if quick else {}))
@@ -269,28 +268,9 @@ def _seconds(settings: dict[str, object]) -> list[float]:
     return [float(str(found[name])) for name in _READ_BACK]
 
 
-class _Child(Child):
-    """A process that was started warm."""
-
-    def __init__(self, name: str, log: Path, process: WarmProcess) -> None:
-        self.name = name
-        self.log = log
-        self.process = process  # type: ignore[assignment]
-
-
 class _Deployment(Deployment):
-    """One whose processes start warm, and that can leave settings alone."""
-
-    warm: WarmStart
+    """One that can leave settings alone."""
 
     def use_defaults(self, names: set[str]) -> None:
         for name in names:
             self._environment.pop(f"RAY_HISTORY_{name}", None)
-
-    def _start(self, name: str, arguments: list[str], settings: Mapping[str, object]) -> Child:
-        environment = self._environment | {f"RAY_HISTORY_{setting}": str(value) for setting, value in settings.items()}
-        name = f"{name}-{next(self._numbers)}"
-        log = self._directory / f"{name}.log"
-        child = _Child(name, log, self.warm.start(f"{self._directory.name}/{name}", arguments, log, environment))
-        self._children.append(child)
-        return child

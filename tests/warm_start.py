@@ -1,11 +1,12 @@
-"""Starts our commands in a tenth of the time: a process that has imported their libraries forks for each, and tells when one ends.
+"""Starts our commands in a fraction of the time: a process that has imported their libraries forks for each, and tells when one ends.
 
-What starts so is a process like any other, with a group and an environment of its own. Imports are most of a start, and a soak starts
-thousands of processes.
+What starts so is a process like any other, with a group and an environment of its own. Imports are most of a start: the tests start
+hundreds of processes, a soak thousands. How a process begins is shown by those that start as users start them: `up`, compose.yaml, the image.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -15,42 +16,68 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-# Nothing that starts threads, or reads settings, when it is imported: workers.app does.
-_MODULES = (
-    "boto3 cachetools celery celery.app.trace celery.apps.worker celery.bin.worker celery.concurrency.prefork celery.worker.consumer fastapi "
-    "fastapi.openapi.docs httpx kombu.transport.redis kubernetes.client kubernetes.watch msgspec pydantic_settings redis.asyncio rich.progress "
-    "sse_starlette structlog tenacity typer uvicorn uvicorn.protocols.http.httptools_impl uvicorn.loops.uvloop zstandard isal.igzip "
-    "api.app cli.main workers.load workers.event_files"
-)
+# Nothing that starts threads, or reads settings, when it is imported: prometheus_client does, and what of ours imports it.
+_LIBRARIES = [
+    "boto3",
+    "cachetools",
+    "celery",
+    "celery.app.trace",
+    "celery.apps.worker",
+    "celery.bin.worker",
+    "celery.concurrency.prefork",
+    "celery.worker.consumer",
+    "fastapi",
+    "fastapi.openapi.docs",
+    "httpx",
+    "kombu.transport.redis",
+    "kubernetes.client",
+    "kubernetes.watch",
+    "msgspec",
+    "pydantic_settings",
+    "redis.asyncio",
+    "sse_starlette",
+    "structlog",
+    "tenacity",
+    "typer",
+    "uvicorn",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.loops.uvloop",
+    "zstandard",
+    "isal.igzip",
+]
 _LOOK_EVERY = 0.05
 # The first of all waits for the imports.
 _START = 300.0
+_ROOT = Path(__file__).parent.parent
 
 
 class WarmStart:
-    """The forking process, from the soak's side."""
+    """The forking process, from the side of those that start others. `modules`: what else it imports."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.soak.warm_start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        # By name: a long soak starts more processes than there are numbers for them.
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        command = [sys.executable, "-m", "tests.warm_start", *_LIBRARIES, *modules]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=_ROOT)
+        # By a name of ours: a long soak starts more processes than there are numbers for them.
+        self._names = map(str, count())
         self._codes: dict[str, int] = {}
         self._started: dict[str, int] = {}
         self._changed = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, name: str, arguments: list[str], log: Path, environment: dict[str, str]) -> WarmProcess:
-        """`name` must be unique."""
+    def start(self, arguments: list[str], log: Path, environment: dict[str, str]) -> WarmProcess:
         assert self._process.stdin is not None
-        order = {"name": name, "arguments": arguments, "log": str(log), "environment": environment}
         with self._changed:
+            name = next(self._names)
+            order = {"name": name, "arguments": arguments, "log": str(log), "environment": environment}
             self._process.stdin.write(json.dumps(order) + "\n")
-            assert self._changed.wait_for(lambda: name in self._started, _START), f"{name} was not started"
+            assert self._changed.wait_for(lambda: name in self._started, _START), f"{arguments} was not started"
         return WarmProcess(self, name, self._started[name])
 
     def code(self, name: str, timeout: float) -> int | None:
@@ -97,19 +124,27 @@ class WarmProcess:
         return self.returncode
 
     def terminate(self) -> None:
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
 
-def _serve() -> None:
-    for name in _MODULES.split():
+@cache
+def warm_start() -> WarmStart:
+    """That of this process of the tests."""
+    made = WarmStart()
+    atexit.register(made.close)
+    return made
+
+
+def _serve(modules: Sequence[str]) -> None:
+    for name in modules:
         importlib.import_module(name)
     buffer, running = b"", dict[int, str]()
     while True:
@@ -117,7 +152,7 @@ def _serve() -> None:
         if ready:
             read = os.read(0, 1 << 16)
             if not read:
-                break  # the soak has ended, or was killed: nothing of it stays
+                break  # the tests have ended, or were killed: nothing of them stays
             *lines, buffer = (buffer + read).split(b"\n")
             for line in lines:
                 order = json.loads(line)
@@ -163,4 +198,4 @@ def _become(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1:])
