@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+from shared.ray.lineage import LineageActor
 from shared.timeline import PythonTrace, Trace, new_trace
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
 from workers.task_events.ranges import Ranges
 from workers.task_events.split import Splitter
-from workers.task_events.task_range import TaskRange, merge_range
+from workers.task_events.task_range import TaskRange, lineage, merge_range
 
 
 class TextSplitter(Protocol):
@@ -37,15 +38,16 @@ class TextSplitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`name` is "native" or "python"."""
+    """`name` is "native" or "python". `lineage` takes what merged ranges left for one job, and its actors by id: a `TaskSummaries`."""
 
     name: str
     splitter: Callable[[Ranges], TextSplitter]
     merge_range: Callable[[int, Iterable[bytes], TaskEnds], TaskRange]
+    lineage: Callable[[Iterable[bytes], dict[str, LineageActor]], bytes]
     new_trace: Callable[[], Trace]
 
 
-PYTHON = Engine("python", Splitter, merge_range, PythonTrace)
+PYTHON = Engine("python", Splitter, merge_range, lineage, PythonTrace)
 
 
 class NoSuchEngine(Exception):
@@ -63,4 +65,4 @@ def engine_for(wanted: str) -> Engine:
         if wanted == "native":
             raise NoSuchEngine("RAY_HISTORY_ENGINE=native, and the core is not installed (pip install ./core)") from exc
         return PYTHON
-    return Engine("native", native_engine.NativeSplitter, native_engine.merge_range, new_trace)
+    return Engine("native", native_engine.NativeSplitter, native_engine.merge_range, native_engine.lineage, new_trace)

@@ -24,11 +24,11 @@ from workers.engine import engine_for
 from workers.entities import Entities
 from workers.entities.ends import TaskEnds
 from workers.event_files import SessionFiles, read_stored
-from workers.load import LINEAGE_TASKS, digest_range, finish, merge_all_entities, merge_one_range
+from workers.load import LINEAGE_TASKS, digest_range, finish, lineage_fields, merge_all_entities, merge_one_range
 from workers.load_run import Listing, LoadRun
 from workers.overview.task_digest import TaskDigest
 from workers.parse_files import parse
-from workers.snapshot_end import decode_lineage, lineage_actors, lineage_fields, task_table
+from workers.snapshot_end import lineage_actors, task_table
 from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
 from workers.task_timeline import timeline_fields
@@ -180,8 +180,7 @@ def lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int
     for at, (job, of_job) in enumerate(_counts(merged).items()):
         if at % LINEAGE_STEPS == number and of_job.total() <= LINEAGE_TASKS:
             found = run.kept([f"n:{at_range}:{job}" for at_range, left in enumerate(merged) if job in left.counts])
-            tasks = [task for data in found for task in decode_lineage(decompress(data))]
-            run.put(lineage_fields(job, tasks, actors))
+            run.put(lineage_fields(run, job, map(decompress, found), actors))
     if number == LINEAGE_STEPS - 1:
         made = engine_for(run.settings.engine).new_trace()
         run.put(timeline_fields(task_table([left.index for left in merged]), run.written, made))

@@ -11,7 +11,8 @@ from types import MappingProxyType
 import structlog
 
 from shared.ray.function_summary import CountKey
-from shared.snapshot_format import PartIndex, Tally
+from shared.ray.lineage import LineageActor
+from shared.snapshot_format import PartIndex, Tally, doc_field, pack_doc
 from shared.storage.port import Storage
 from workers.bad_data import PASSING, Skipped
 from workers.engine import engine_for
@@ -24,7 +25,7 @@ from workers.overview.documents import overview_fields
 from workers.overview.task_digest import TaskDigest, digest
 from workers.parse_files import parse
 from workers.session_warnings import session_warnings
-from workers.snapshot_end import decode_lineage, entity_fields, lineage_actors, lineage_fields, meta_field, summary_fields, task_table
+from workers.snapshot_end import entity_fields, lineage_actors, meta_field, summary_fields, task_table
 from workers.task_events.log_starts import with_log_starts
 from workers.task_events.ranges import Ranges
 from workers.task_events.task_range import TaskRange
@@ -75,6 +76,19 @@ def digest_range(run: LoadRun, number: int, tasks: TaskRange) -> TaskDigest:
         return TaskDigest()
 
 
+def lineage_fields(run: LoadRun, job: str, chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> dict[str, bytes]:
+    """The task summary by lineage of one job, of what its ranges left for it. A defect of ours costs this summary."""
+    try:
+        summary = engine_for(run.settings.engine).lineage(chunks, actors)
+    except PASSING:
+        raise
+    except Exception as exc:
+        log.exception("lineage lost", job=job)
+        run.loss(f"lineage of job {job}", "internal_error", f"{type(exc).__name__}: {exc}")
+        return {}
+    return {doc_field(f"tasks/by_lineage/{job}"): pack_doc(summary)}
+
+
 def merge_all_entities(run: LoadRun, stored: Stored, events: list[dict[str, object]], skipped: Skipped) -> Entities:
     """Everything that is not a task, from its events, the stored snapshots and the log events."""
     known = skipped.total
@@ -91,7 +105,7 @@ def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Skipped
     actors = lineage_actors(entities)
     fields = dict(tasks.fields)
     for job, of_job in tasks.lineage.items():
-        fields |= lineage_fields(job, decode_lineage(of_job), actors)
+        fields |= lineage_fields(run, job, [of_job], actors)
     made = engine_for(run.settings.engine).new_trace()
     fields |= timeline_fields(task_table([tasks.index]), lambda names: [tasks.fields.get(name) for name in names], made)
     finish(run, entities, [tasks.index], tasks.counts, [digest_range(run, 0, tasks)], skipped, fields)

@@ -1,4 +1,4 @@
-"""The core in Rust behind the same two calls as the plain engine, which reads every line that the core leaves to it."""
+"""The core in Rust behind the same calls as the plain engine, which reads every line that the core leaves to it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import ray_history_core as core
 
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
+from shared.ray.lineage import LineageActor
 from shared.snapshot_format import BETWEEN_ROWS, LoadedColumn, joint_counts
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
@@ -77,6 +78,11 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
     columns = {name: LoadedColumn(values, np.frombuffer(codes, "<u4")) for name, (values, codes) in coded}
     index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)
     return TaskRange(index, fields, _counts(columns), dict(lineage))
+
+
+def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> bytes:
+    """As `task_events.task_range.lineage`."""
+    return cast("bytes", _guarded(core.summary_by_lineage, list(chunks), actors))
 
 
 def _counts(columns: dict[str, LoadedColumn]) -> dict[str, Counter[CountKey]]:

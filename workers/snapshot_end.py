@@ -11,13 +11,12 @@ import msgspec
 from shared import snapshot_format as fmt
 from shared.ray.columns import RESOURCES, TASKS
 from shared.ray.function_summary import CountKey, summary_by_function
-from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
+from shared.ray.lineage import LineageActor
 from shared.snapshot_format import Meta, PartIndex, TableIndex, Warned
 from workers.entities import Entities
 from workers.snapshot_writer import small_table
 
 _encode = msgspec.json.Encoder().encode
-decode_lineage = msgspec.msgpack.Decoder(list[LineageTask]).decode
 
 
 def entity_fields(entities: Entities) -> tuple[dict[str, TableIndex], dict[str, bytes]]:
@@ -40,11 +39,6 @@ def summary_fields(counts: dict[str, Counter[CountKey]]) -> dict[str, bytes]:
         everything.update(of_job)
         fields[fmt.doc_field(f"tasks/by_function/{job}")] = fmt.pack_doc(_summary(of_job))
     return fields | {fmt.doc_field("tasks/by_function"): fmt.pack_doc(_summary(everything))}
-
-
-def lineage_fields(job: str, tasks: list[LineageTask], actors: dict[str, LineageActor]) -> dict[str, bytes]:
-    """The task summary by lineage of one job, whose tasks come in the order of the list API."""
-    return {fmt.doc_field(f"tasks/by_lineage/{job}"): fmt.pack_doc(summary_by_lineage(tasks, actors))}
 
 
 def _summary(counts: Counter[CountKey]) -> bytes:

@@ -1,8 +1,9 @@
 //! The engine of Ray History Server, in Rust: what `workers/task_events/` says in plain Python, for the lines that collectors usually
-//! write, and what `collector/batches.py` says. It knows no Redis, storage or Celery.
+//! write, and what `shared/ray/lineage.py` and `collector/batches.py` say. It knows no Redis, storage or Celery.
 
 mod batch;
 mod json;
+mod lineage;
 mod merge;
 #[cfg(feature = "python")]
 mod python;

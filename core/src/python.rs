@@ -139,6 +139,14 @@ fn merge_range(
     Ok((table.ids, columns, lineage))
 }
 
+/// The summary by lineage of one job, of what `merge_range` left for it in each range; `actors`: representation and class name by id.
+#[pyfunction]
+fn summary_by_lineage(py: Python<'_>, tasks: Vec<PyBackedBytes>, actors: crate::lineage::Actors) -> PyResult<Bound<'_, PyBytes>> {
+    let chunks = tasks.iter().map(|chunk| &**chunk);
+    let summary = py.allow_threads(|| crate::lineage::summary_by_lineage(chunks, &actors)).map_err(failed)?;
+    Ok(PyBytes::new(py, summary.as_bytes()))
+}
+
 type SortedGroup<'a, 'py> = (&'a str, &'a str, &'a str, Vec<&'a str>, Bound<'py, PyBytes>);
 
 /// One POST's events by (session, node, job) as they name them, with their ids and lines. `None` for what is unusual.
@@ -206,5 +214,6 @@ fn ray_history_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Splitter>()?;
     module.add_class::<Trace>()?;
     module.add_function(wrap_pyfunction!(sort_batch, module)?)?;
-    module.add_function(wrap_pyfunction!(merge_range, module)?)
+    module.add_function(wrap_pyfunction!(merge_range, module)?)?;
+    module.add_function(wrap_pyfunction!(summary_by_lineage, module)?)
 }

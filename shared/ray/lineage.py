@@ -66,7 +66,7 @@ class _Group:
         self.came = 0
         self.counts: dict[str, int] = {}
         self.children: list[_Group] = []
-        self.leaves: list[tuple[int, int, str]] = []
+        self.leaves: list[tuple[int, int, bool, int, str]] = []
         self.oldest_child: int | None = None
         self.text = ""
 
@@ -78,7 +78,7 @@ class _Group:
             f'"children":[],"link":{{"type":"task","id":"{task.task_id}"}}}}'
         )
         rank = 0 if state in _RUNNING else 1 if state in _PENDING else 2 if state == "FAILED" else 3
-        self.leaves.append(((rank << 64 | (created or sys.maxsize)) << 1 | (kind != _CREATION), came, text))
+        self.leaves.append((rank, created or sys.maxsize, kind != _CREATION, came, text))
         self.counts[state] = self.counts.get(state, 0) + 1
         if created and created < (self.timestamp or sys.maxsize):
             self.timestamp = created
@@ -269,15 +269,15 @@ def _render(order: list[_Group], roots: list[_Group]) -> bytes:
     encoded: dict[tuple[tuple[str, int], ...], str] = {}
     for group in order:
         if len(group.leaves) == 1 and not group.children:
-            group.text = group.leaves[0][2]
+            group.text = group.leaves[0][-1]
             continue
         name = quoted[group.name]
         key = name if group.key is group.name else f'"{group.key}"'
         children = ",".join(_texts_below(group))
         for child in group.children:
             child.text = ""
-        counted = tuple(group.counts.items())
-        counts = encoded.get(counted) or encoded.setdefault(counted, _encode(group.counts).decode())
+        counted = tuple(sorted(group.counts.items()))
+        counts = encoded.get(counted) or encoded.setdefault(counted, _encode(dict(counted)).decode())
         group.text = (
             f'{{"name":{name},"key":{key},"type":{quoted[group.type]},"timestamp":{group.timestamp or "null"},'
             f'"state_counts":{counts},"children":[{children}],"link":{group.link}}}'
@@ -292,9 +292,7 @@ def _texts_below(group: _Group) -> list[str]:
         return [child.text for child in group.children]
     leaves.sort()
     if not group.children:
-        return [text for _, _, text in leaves]
+        return [text for *_, text in leaves]
     mixed = [((*_order(child), child.came), child.text) for child in group.children]
-    for place, came, text in leaves:
-        rank, created = divmod(place >> 1, 1 << 64)
-        mixed.append(((*_RANKS[rank], created, place & 1, came), text))
+    mixed += [((*_RANKS[rank], created, is_other, came), text) for rank, created, is_other, came, text in leaves]
     return [text for _, text in sorted(mixed)]

@@ -9,10 +9,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.ray.lineage import LineageActor, LineageTask
 from shared.snapshot_format import decompress
 from shared.timeline import trace
 from tests.hostile import HOSTILE, mutated
@@ -45,6 +47,7 @@ def _made(engine: Engine, chunks: Iterable[bytes], ranges: int, ends: TaskEnds) 
         yield merged.index, list(merged.fields), merged.lineage, {job: list(counts.items()) for job, counts in merged.counts.items()}
         yield {name: decompress(data) for name, data in merged.fields.items()}
         yield b"".join(trace([decompress(data) for name, data in merged.fields.items() if ":d:" in name], engine.new_trace()))
+        yield [engine.lineage([of_job], {}) for of_job in merged.lineage.values()]
 
 
 def _pairs(records: bytes) -> list[tuple[str, bytes]]:
@@ -141,6 +144,33 @@ def test_any_field_left_out(native: Engine) -> None:
 @given(ns=st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=30))
 def test_any_time_of_a_profile_event_is_written_alike(native: Engine, ns: list[int]) -> None:
     _same(native, [b"\n".join([defined(), profiled(*[("s", start, start // 7) for start in ns])])])
+
+
+_ids = st.sampled_from([*"abcdefghijklmnop", *[""] * 5])
+_lineage_tasks = st.builds(
+    LineageTask,
+    task_id=_ids.filter(bool),
+    name=st.sampled_from(["f", "g.h", 'i"\n\x01é', ""]),
+    function=st.sampled_from(["f", "A.__init__", ""]),
+    type=st.sampled_from(["NORMAL_TASK", "ACTOR_TASK", "ACTOR_CREATION_TASK", "NEW"]),
+    state=st.sampled_from(["RUNNING", "PENDING_ARGS_FETCH", "FAILED", "FINISHED", 'X"']),
+    parent_task_id=_ids,
+    actor_id=st.one_of(st.none(), _ids),
+    creation_ms=st.one_of(st.none(), st.integers(-2, 4)),
+)
+
+
+@settings(max_examples=300)
+@given(
+    tasks=st.lists(_lineage_tasks, max_size=25),
+    cut=st.integers(0, 25),
+    names=st.lists(st.sampled_from(["", "<A>", '"']), min_size=2, max_size=2),
+)
+def test_any_lineage(native: Engine, tasks: list[LineageTask], cut: int, names: list[str]) -> None:
+    """Circles, several attempts, unknown parents and actors."""
+    chunks = [msgspec.msgpack.encode(tasks[:cut]), msgspec.msgpack.encode(tasks[cut:])]
+    actors = {"a": LineageActor(*names), "b": LineageActor("", "B")}
+    assert native.lineage(chunks, actors) == PYTHON.lineage(chunks, actors)
 
 
 def test_a_chosen_engine_is_the_one() -> None:

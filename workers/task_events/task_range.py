@@ -10,7 +10,7 @@ import msgspec
 
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
-from shared.ray.lineage import LineageTask
+from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
 from shared.snapshot_format import LoadedColumn, PartIndex, Scalar
 from workers.entities.ends import TaskEnds
 from workers.snapshot_writer import TablePart
@@ -20,6 +20,7 @@ from workers.task_events.render import COLUMNS, DRIVER, render
 from workers.task_events.runtime_env import RuntimeEnvs
 
 _pack = msgspec.msgpack.Encoder().encode
+_decode_lineage = msgspec.msgpack.Decoder(list[LineageTask]).decode
 
 
 @dataclass(slots=True)
@@ -67,3 +68,8 @@ def _attempts(chunks: Iterable[bytes], ends: TaskEnds) -> Iterator[Attempt]:
             tasks[task_id].append(record)
     for task_id in sorted(tasks):
         yield from merge(task_id, tasks.pop(task_id), ends)
+
+
+def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> bytes:
+    """The summary by lineage of one job. `chunks` are what its `TaskRange.lineage` was, in the order of the ranges."""
+    return summary_by_lineage((task for chunk in chunks for task in _decode_lineage(chunk)), actors)

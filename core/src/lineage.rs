@@ -1,0 +1,333 @@
+//! Tasks grouped by who created them: the twin of `shared/ray/lineage.py`. Nothing recurses: a chain of tasks may be deeper than the stack.
+
+use crate::json::quote;
+use crate::table::Error;
+use serde::Deserialize;
+use std::cmp::min;
+use std::collections::HashMap;
+
+const CREATION: &str = "ACTOR_CREATION_TASK";
+const KINDS: [(&str, &str); 3] = [("total_tasks", "NORMAL_TASK"), ("total_actor_tasks", "ACTOR_TASK"), ("total_actor_scheduled", CREATION)];
+/// Begins the ids of driver tasks.
+const DRIVER: &str = "ffffffffffffffffffffffffffffffffffffffff";
+const NEVER: i64 = i64::MAX;
+
+/// Representation and class name by actor id.
+pub type Actors = HashMap<String, (String, String)>;
+
+#[derive(Deserialize)]
+struct Task<'a> {
+    id: &'a str,
+    name: &'a str,
+    function: &'a str,
+    kind: &'a str,
+    state: &'a str,
+    parent: &'a str,
+    actor: Option<&'a str>,
+    created_ms: Option<i64>,
+}
+
+impl<'a> Task<'a> {
+    fn created(&self) -> i64 {
+        self.created_ms.filter(|ms| *ms != 0).unwrap_or(NEVER)
+    }
+
+    /// What it hangs on; `None`: it is a root.
+    fn above(&self) -> Option<Key<'a>> {
+        if self.kind == "ACTOR_TASK" || self.kind == CREATION { Some(Key::Actor(self.actor.unwrap_or_default())) } else { self.creator() }
+    }
+
+    fn creator(&self) -> Option<Key<'a>> {
+        (!self.parent.is_empty() && !self.parent.starts_with(DRIVER)).then_some(Key::Task(self.parent))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Task(&'a str),
+    Actor(&'a str),
+    /// Several siblings of one name.
+    Name,
+}
+
+/// `counts` by number of the state; `order` is that among its siblings.
+struct Group<'a> {
+    key: Key<'a>,
+    name: &'a str,
+    kind: &'a str,
+    created: i64,
+    counts: Vec<(usize, i64)>,
+    children: Vec<usize>,
+    order: (i64, i64, i64, i64, bool),
+}
+
+struct Tree<'a> {
+    tasks: HashMap<&'a str, &'a Task<'a>>,
+    creations: HashMap<&'a str, &'a Task<'a>>,
+    actors: &'a Actors,
+    groups: Vec<Group<'a>>,
+    numbers: HashMap<Key<'a>, usize>,
+    roots: Vec<usize>,
+    states: Vec<&'a str>,
+}
+
+impl<'a> Tree<'a> {
+    fn new(tasks: &'a [Task<'a>], actors: &'a Actors) -> Self {
+        let creations = tasks.iter().filter(|task| task.kind == CREATION).filter_map(|task| Some((task.actor?, task)));
+        let mut tree = Tree {
+            tasks: tasks.iter().map(|task| (task.id, task)).collect(),
+            creations: creations.filter(|(actor, _)| !actor.is_empty()).collect(),
+            actors,
+            groups: Vec::with_capacity(tasks.len()),
+            numbers: HashMap::with_capacity(tasks.len()),
+            roots: vec![],
+            states: vec![],
+        };
+        let mut states = HashMap::new();
+        for task in tasks {
+            let state = *states.entry(task.state).or_insert_with(|| {
+                tree.states.push(task.state);
+                tree.states.len() - 1
+            });
+            if let Some(number) = tree.add(task) {
+                let counts = &mut tree.groups[number].counts;
+                match counts.iter_mut().find(|known| known.0 == state) {
+                    Some(known) => known.1 += 1,
+                    None => counts.push((state, 1)),
+                }
+            }
+        }
+        tree
+    }
+
+    /// The number of a task's group, which is made, with those of every parent, if it is not there yet.
+    fn add(&mut self, task: &'a Task<'a>) -> Option<usize> {
+        let (mut key, mut child) = (Key::Task(task.id), None);
+        loop {
+            if let Some(known) = self.numbers.get(&key) {
+                self.groups[*known].children.extend(child);
+                break;
+            }
+            // What has no known parent is dropped, as live drops it.
+            let Some((group, above)) = self.make(key, task) else { break };
+            let number = self.groups.len();
+            self.groups.push(group);
+            self.numbers.insert(key, number);
+            self.groups[number].children.extend(child);
+            child = Some(number);
+            match above {
+                Some(above) => key = above,
+                None => {
+                    self.roots.push(number);
+                    break;
+                }
+            }
+        }
+        self.numbers.get(&Key::Task(task.id)).copied()
+    }
+
+    /// A group, and the key of its parent. Live takes the time of the task at which it first meets an actor.
+    fn make(&self, key: Key<'a>, met_at: &Task<'a>) -> Option<(Group<'a>, Option<Key<'a>>)> {
+        match key {
+            Key::Task(id) => self.tasks.get(id).map(|task| (group(key, task.name, task.kind, task.created()), task.above())),
+            Key::Actor(id) => {
+                let creation = self.creations.get(id)?;
+                let name = match self.actors.get(id) {
+                    Some((name, class)) => if name.is_empty() { class } else { name },
+                    None => creation.function.split('.').next()?,
+                };
+                Some((group(key, name, "ACTOR", met_at.created()), creation.creator()))
+            }
+            Key::Name => None,
+        }
+    }
+
+    /// Every group after its children.
+    fn bottom_up(&self) -> Vec<usize> {
+        let (mut order, mut stack) = (vec![], self.roots.clone());
+        while let Some(number) = stack.pop() {
+            order.push(number);
+            stack.extend(&self.groups[number].children);
+        }
+        order.reverse();
+        order
+    }
+
+    fn merge_siblings(&mut self) {
+        for number in self.bottom_up() {
+            let siblings = std::mem::take(&mut self.groups[number].children);
+            let children = self.merged(siblings);
+            let group = &self.groups[number];
+            let earliest = children.iter().fold(group.created, |earliest, child| min(earliest, self.groups[*child].created));
+            self.groups[number].created = earliest;
+            self.groups[number].children = children;
+        }
+        let roots = std::mem::take(&mut self.roots);
+        self.roots = self.merged(roots);
+    }
+
+    /// Siblings of one name become one group.
+    fn merged(&mut self, mut siblings: Vec<usize>) -> Vec<usize> {
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut places = vec![];
+        for child in &siblings {
+            let name = self.groups[*child].name;
+            let of_name = by_name.entry(name).or_default();
+            if of_name.is_empty() {
+                places.push(name);
+            }
+            of_name.push(*child);
+        }
+        siblings.clear();
+        for name in places {
+            match by_name.remove(name) {
+                Some(children) if children.len() > 1 => {
+                    let created = children.iter().fold(NEVER, |earliest, child| min(earliest, self.groups[*child].created));
+                    siblings.push(self.groups.len());
+                    self.groups.push(Group { children, ..group(Key::Name, name, "GROUP", created) });
+                }
+                only => siblings.extend(only.into_iter().flatten()),
+            }
+        }
+        siblings
+    }
+
+    fn add_up(&mut self) {
+        let mut places = vec![usize::MAX; self.states.len()];
+        for number in self.bottom_up() {
+            let mut children = std::mem::take(&mut self.groups[number].children);
+            let mut counts = std::mem::take(&mut self.groups[number].counts);
+            for (place, (state, _)) in counts.iter().enumerate() {
+                places[*state] = place;
+            }
+            for (state, count) in children.iter().flat_map(|child| &self.groups[*child].counts) {
+                if places[*state] == usize::MAX {
+                    places[*state] = counts.len();
+                    counts.push((*state, 0));
+                }
+                counts[places[*state]].1 += count;
+            }
+            counts.iter().for_each(|(state, _)| places[*state] = usize::MAX);
+            counts.sort_unstable_by_key(|(state, _)| self.states[*state]);
+            children.sort_by_key(|child| self.groups[*child].order);
+            let group = &mut self.groups[number];
+            group.order = order(group, &counts, &self.states);
+            (group.children, group.counts) = (children, counts);
+        }
+        self.roots.sort_by_key(|root| self.groups[*root].order);
+    }
+
+    /// Each group around its children.
+    fn write(&self, out: &mut String) {
+        let mut stack: Vec<(usize, bool)> = self.roots.iter().rev().map(|root| (*root, true)).collect();
+        while let Some((number, begins)) = stack.pop() {
+            let group = &self.groups[number];
+            if begins {
+                self.write_head(out, group);
+                stack.push((number, false));
+                stack.extend(group.children.iter().rev().map(|child| (*child, true)));
+                continue;
+            }
+            match group.key {
+                Key::Name => out.push_str("],\"link\":null}"),
+                Key::Task(id) => out.extend(["],\"link\":{\"type\":\"task\",\"id\":\"", id, "\"}}"]),
+                Key::Actor(id) => out.extend(["],\"link\":{\"type\":\"actor\",\"id\":\"", id, "\"}}"]),
+            }
+        }
+    }
+
+    fn write_head(&self, out: &mut String, group: &Group) {
+        out.push_str(if out.ends_with('[') { "{\"name\":" } else { ",{\"name\":" });
+        quote(out, group.name);
+        out.push_str(",\"key\":");
+        match group.key {
+            Key::Name => quote(out, group.name),
+            Key::Task(id) => out.extend(["\"", id, "\""]),
+            Key::Actor(id) => out.extend(["\"actor:", id, "\""]),
+        }
+        out.push_str(",\"type\":");
+        quote(out, group.kind);
+        out.push_str(",\"timestamp\":");
+        match group.created {
+            NEVER => out.push_str("null"),
+            created => out.push_str(itoa::Buffer::new().format(created)),
+        }
+        out.push_str(",\"state_counts\":");
+        for (at, (state, count)) in group.counts.iter().enumerate() {
+            out.push(if at > 0 { ',' } else { '{' });
+            quote(out, self.states[*state]);
+            out.push(':');
+            out.push_str(itoa::Buffer::new().format(*count));
+        }
+        out.push_str(if group.counts.is_empty() { "{},\"children\":[" } else { "},\"children\":[" });
+    }
+}
+
+fn group<'a>(key: Key<'a>, name: &'a str, kind: &'a str, created: i64) -> Group<'a> {
+    Group { key, name, kind, created, counts: vec![], children: vec![], order: Default::default() }
+}
+
+/// Running first, then pending, failed, older; an actor's creation before what else is of the same time.
+fn order(group: &Group, counts: &[(usize, i64)], states: &[&str]) -> (i64, i64, i64, i64, bool) {
+    let (mut running, mut pending, mut failed) = (0, 0, 0);
+    for (state, count) in counts {
+        match states[*state] {
+            "RUNNING" | "RUNNING_IN_RAY_GET" | "RUNNING_IN_RAY_WAIT" => running -= count,
+            "PENDING_ARGS_AVAIL" | "PENDING_NODE_ASSIGNMENT" | "PENDING_OBJ_STORE_MEM_AVAIL" | "PENDING_ARGS_FETCH" => pending -= count,
+            "FAILED" => failed -= count,
+            _ => {}
+        }
+    }
+    (running, pending, failed, group.created, group.kind != CREATION)
+}
+
+/// The JSON of one `TaskSummaries`. `chunks` are what merged ranges left of a job, in the order of the list API.
+pub fn summary_by_lineage<'c>(chunks: impl Iterator<Item = &'c [u8]>, actors: &Actors) -> Result<String, Error> {
+    let mut tasks: Vec<Task> = Vec::new();
+    for chunk in chunks {
+        tasks.extend(rmp_serde::from_slice::<Vec<Task>>(chunk)?);
+    }
+    let mut tree = Tree::new(&tasks, actors);
+    tree.merge_siblings();
+    tree.add_up();
+    let mut out = String::from("{\"summary\":[");
+    tree.write(&mut out);
+    out.push(']');
+    for (name, kind) in KINDS {
+        let count = tasks.iter().filter(|task| task.kind == kind).count();
+        out.push_str(&format!(",\"{name}\":{count}"));
+    }
+    Ok(out + ",\"summary_by\":\"lineage\"}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(tasks: &[(&str, &str, &str)]) -> String {
+        let tasks: Vec<_> = tasks.iter().map(|(id, name, parent)| (id, name, name, "NORMAL_TASK", "FAILED", parent, None::<&str>, 7)).collect();
+        summary_by_lineage([&*rmp_serde::to_vec(&tasks).unwrap()].into_iter(), &Actors::new()).unwrap()
+    }
+
+    #[test]
+    fn siblings_of_one_name_are_one_group() {
+        let found = of(&[("a", "f", ""), ("b", "f", DRIVER), ("c", "g", "b"), ("d", "g", "unknown")]);
+        let task = |id: &str, name: &str, count: u8, children: &str| {
+            let link = format!(r#""link":{{"type":"task","id":"{id}"}}"#);
+            format!(r#"{{"name":"{name}","key":"{id}","type":"NORMAL_TASK","timestamp":7,"state_counts":{{"FAILED":{count}}},"children":[{children}],{link}}}"#)
+        };
+        let both = format!("{},{}", task("b", "f", 2, &task("c", "g", 1, "")), task("a", "f", 1, ""));
+        let group = format!(r#"{{"name":"f","key":"f","type":"GROUP","timestamp":7,"state_counts":{{"FAILED":3}},"children":[{both}],"link":null}}"#);
+        let counts = r#""total_tasks":4,"total_actor_tasks":0,"total_actor_scheduled":0,"summary_by":"lineage""#;
+        assert_eq!(found, format!(r#"{{"summary":[{group}],{counts}}}"#));
+    }
+
+    #[test]
+    fn a_deep_chain_and_a_circle_are_no_recursion() {
+        let ids: Vec<String> = (0..100_000).map(|number| format!("{number:048}")).collect();
+        let mut tasks: Vec<_> = ids.iter().enumerate().map(|(at, id)| (&**id, "f", if at > 0 { &*ids[at - 1] } else { "" })).collect();
+        assert!(of(&tasks).contains(r#""FAILED":100000}"#));
+        tasks[0].2 = &ids[99_999];
+        assert!(of(&tasks).starts_with(r#"{"summary":[],"total_tasks":100000,"#));
+    }
+}
