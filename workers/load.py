@@ -67,7 +67,7 @@ def merge_one_range(run: LoadRun, number: int, chunks: Iterable[bytes], ends: Ta
 def digest_range(run: LoadRun, number: int, tasks: TaskRange) -> TaskDigest:
     """What the overview needs of one range. A defect of ours costs the range its place in it."""
     try:
-        return digest(number, tasks.index, tasks.fields)
+        return digest(tasks.rows)
     except PASSING:
         raise
     except Exception as exc:

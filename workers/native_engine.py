@@ -12,7 +12,7 @@ import ray_history_core as core
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageActor
-from shared.snapshot_format import BETWEEN_ROWS, LoadedColumn, joint_counts
+from shared.snapshot_format import BETWEEN_ROWS, LoadedColumn, Scalar, joint_counts
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
 from workers.snapshot_writer import BLOCK_ROWS, TablePart
@@ -21,7 +21,7 @@ from workers.task_events.records import decode_records, encode_records
 from workers.task_events.render import DRIVER
 from workers.task_events.runtime_env import RuntimeEnvs
 from workers.task_events.split import Splitter
-from workers.task_events.task_range import TaskRange
+from workers.task_events.task_range import TaskRange, TaskRows
 from workers.task_events.task_range import merge_range as reference_merge
 
 
@@ -74,10 +74,16 @@ def merge_range(number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRan
                 part.add(job, *row)
 
     deaths = {worker: (death.end_ms, death.exit_type, death.exit_detail) for worker, death in ends.deaths.items()}
-    ids, coded, lineage = _guarded(core.merge_range, list(chunks), BLOCK_ROWS, add, runtime_envs, deaths, ends.job_ends)
-    columns = {name: LoadedColumn(values, np.frombuffer(codes, "<u4")) for name, (values, codes) in coded}
-    index, fields = part.finish(columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)
-    return TaskRange(index, fields, _counts(columns), dict(lineage))
+    merged, lineage = _guarded(core.merge_range, list(chunks), BLOCK_ROWS, add, runtime_envs, deaths, ends.job_ends)
+    ids, columns, ms, errors = merged
+    times = np.frombuffer(ms, "<i8").reshape(-1, 3)
+    rows = TaskRows(ids, {name: _column(*of_rows) for name, of_rows in columns}, times, _column(*errors))
+    index, fields = part.finish(rows.columns, ids, cluster_by="job_id", redactions=runtime_envs.redactions)
+    return TaskRange(index, fields, _counts(rows.columns), dict(lineage), rows)
+
+
+def _column(values: list[Scalar], codes: bytes) -> LoadedColumn:
+    return LoadedColumn(values, np.frombuffer(codes, "<u4"))
 
 
 def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> bytes:

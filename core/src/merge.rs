@@ -30,10 +30,6 @@ impl Attempt<'_> {
     pub fn state(&self, name: &str) -> Option<Option<i64>> {
         self.states.iter().find(|state| &*state.name == name).map(|state| state.ms)
     }
-
-    pub fn created_ms(&self) -> Option<i64> {
-        self.state("PENDING_ARGS_AVAIL").flatten()
-    }
 }
 
 /// The attempts of one task. Its `encoded` records come in the order of their bytes, each once.

@@ -94,7 +94,9 @@ fn merged<F: FnMut(&Rows) -> Result<(), Error>>(
     table.finish()
 }
 
-fn coded(py: Python<'_>, column: &Column) -> PyResult<(Vec<PyObject>, Py<PyBytes>)> {
+type Coded = (Vec<PyObject>, Py<PyBytes>);
+
+fn coded(py: Python<'_>, column: &Column) -> PyResult<Coded> {
     let object = |value: &Value| match value {
         Value::None => Ok(py.None()),
         Value::Bool(value) => value.into_py_any(py),
@@ -106,9 +108,9 @@ fn coded(py: Python<'_>, column: &Column) -> PyResult<(Vec<PyObject>, Py<PyBytes
 }
 
 type Lineage = Vec<(String, Py<PyBytes>)>;
-type Columns = Vec<(&'static str, (Vec<PyObject>, Py<PyBytes>))>;
+type TaskRows = (Vec<String>, Vec<(&'static str, Coded)>, Py<PyBytes>, Coded);
 
-/// One range's records (what `Splitter.take` gave) to the ids and the coded columns of its rows, and by job what lineage needs. The rows are
+/// One range's records (what `Splitter.take` gave) to ids, coded columns, times and errors of its rows, and by job what lineage needs. Rows are
 /// handed on as `rows(job, how many, base, whole)`: `block_rows` of one job, or, at the end, fewer.
 /// `runtime_env(serialized, driver)` gives the JSON of a `runtime_env_info`; `deaths` and `job_ends` are those of `TaskEnds`.
 #[pyfunction]
@@ -120,7 +122,7 @@ fn merge_range(
     runtime_env: Py<PyAny>,
     deaths: HashMap<String, (i64, i64, String)>,
     job_ends: HashMap<String, i64>,
-) -> PyResult<(Vec<String>, Columns, Lineage)> {
+) -> PyResult<(TaskRows, Lineage)> {
     let ends = Ends { deaths, job_ends };
     let mut envs = RuntimeEnvs { ask: runtime_env, known: HashMap::new() };
     let mut table = Table::new(block_rows, |of: &Rows| {
@@ -136,7 +138,9 @@ fn merge_range(
             lineage.push((job.job.clone(), PyBytes::new(py, &tasks).unbind()));
         }
     }
-    Ok((table.ids, columns, lineage))
+    let times: Vec<u8> = table.times.iter().flat_map(|ms| ms.to_le_bytes()).collect();
+    let rows = (table.ids, columns, PyBytes::new(py, &times).unbind(), coded(py, &table.errors)?);
+    Ok((rows, lineage))
 }
 
 /// The summary by lineage of one job, of what `merge_range` left for it in each range; `actors`: representation and class name by id.

@@ -19,8 +19,15 @@ pub const COLUMNS: [&str; 15] = [
     "worker_id", "worker_pid", "error_type", "language", "placement_group_id", "is_debugger_paused",
 ];
 
-/// Writes one row to the ends of `base` and `whole`. Gives its values.
-pub fn render<'r>(id: &'r str, a: &'r Attempt, d: &'r Definition, env: &str, base: &mut String, whole: &mut String) -> [Value<'r>; 15] {
+/// What else there is of a row: the values of its filter columns; when (ms) it was submitted, started and ended; its error's message.
+pub struct Row<'r> {
+    pub values: [Value<'r>; 15],
+    pub times: [Option<i64>; 3],
+    pub error: Value<'r>,
+}
+
+/// Writes one row to the ends of `base` and `whole`.
+pub fn render<'r>(id: &'r str, a: &'r Attempt, d: &'r Definition, env: &str, base: &mut String, whole: &mut String) -> Row<'r> {
     let is_unnamed = !a.repr_name.is_empty() && &*d.kind == "ACTOR_TASK" && d.name == d.function;
     let name = if is_unnamed { Cow::Owned(format!("{}.{}", &*a.repr_name, last_part(&d.name))) } else { Cow::Borrowed(&*d.name) };
     let mut states: Vec<&State> = a.states.iter().collect();
@@ -29,7 +36,9 @@ pub fn render<'r>(id: &'r str, a: &'r Attempt, d: &'r Definition, env: &str, bas
     let actor_id = if d.kind.0 == "ACTOR_CREATION_TASK" { id.get(ACTOR_ID_AT..) } else { some_id(&d.actor_id) };
     let (node_id, worker_id, group) = (some_id(&a.node_id), some_id(&a.worker_id), some_id(&d.placement_group_id));
     let error = a.error.as_ref().filter(|_| state == "FAILED");
+    let message = error.map(|error| without_ansi(&error.message));
     let ended = a.state("FAILED").unwrap_or_else(|| a.state("FINISHED").flatten());
+    let times = [a.state("PENDING_ARGS_AVAIL").flatten(), a.state("RUNNING").flatten(), ended];
     let driver = &*d.kind == DRIVER;
 
     let (o, begin) = (whole, base.len());
@@ -66,12 +75,12 @@ pub fn render<'r>(id: &'r str, a: &'r Attempt, d: &'r Definition, env: &str, bas
     o.push(']');
     key(o, "profiling_data");
     profile(o, a);
-    key_ms(o, "creation_time_ms", a.created_ms());
-    key_ms(o, "start_time_ms", a.state("RUNNING").flatten());
-    key_ms(o, "end_time_ms", ended);
+    for (name, ms) in ["creation_time_ms", "start_time_ms", "end_time_ms"].into_iter().zip(times) {
+        key_ms(o, name, ms);
+    }
     key(o, "task_log_info");
     logs(o, a.logs.as_ref());
-    key_optional(o, "error_message", error.map(|error| without_ansi(&error.message)).as_deref());
+    key_optional(o, "error_message", message.as_deref());
     key_json(o, "is_debugger_paused", a.debugger_paused.map_or("null", |paused| if paused { "true" } else { "false" }));
     key_optional(o, "call_site", d.call_site.as_ref().map(|site| &*site.0));
     key_json(o, "label_selector", &d.label_selector);
@@ -80,12 +89,13 @@ pub fn render<'r>(id: &'r str, a: &'r Attempt, d: &'r Definition, env: &str, bas
     o.push('}');
 
     let id_value = |id: Option<&'r str>| id.map_or(Value::None, Value::from);
-    [
+    let values = [
         Value::Int(a.number), Value::Text(name), Value::from(state), Value::from(&*d.job_id), id_value(actor_id), Value::from(&*d.kind), Value::from(&*d.function),
         Value::from(&*d.parent_task_id), id_value(node_id), id_value(worker_id),
         if a.worker_pid == 0 { Value::None } else { Value::Int(a.worker_pid) },
         id_value(error.map(|error| &*error.kind)), Value::from(&*d.language), id_value(group), a.debugger_paused.map_or(Value::None, Value::Bool),
-    ]
+    ];
+    Row { values, times, error: message.map_or(Value::None, |text| Value::Text(Cow::Owned(text))) }
 }
 
 fn rank(state: &str) -> i32 {

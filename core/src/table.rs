@@ -2,7 +2,7 @@
 
 use crate::merge::Attempt;
 use crate::record::Definition;
-use crate::render::{render, COLUMNS, DRIVER};
+use crate::render::{render, Row, COLUMNS, DRIVER};
 use std::collections::HashMap;
 use rmp::encode::{write_array_len, write_nil, write_sint, write_str};
 use std::borrow::Cow;
@@ -76,8 +76,8 @@ pub struct Rows {
 
 impl Rows {
     /// `LineageTask` in msgpack.
-    fn note(&mut self, id: &str, values: &[Value; 15], created_ms: Option<i64>) -> Result<(), Error> {
-        let [_, name, state, _, actor, kind, function, parent, ..] = values;
+    fn note(&mut self, id: &str, row: &Row) -> Result<(), Error> {
+        let [_, name, state, _, actor, kind, function, parent, ..] = &row.values;
         if kind.text() == DRIVER {
             return Ok(());
         }
@@ -89,7 +89,7 @@ impl Rows {
             write_str(out, text)?;
         }
         if let Value::Text(actor) = actor { write_str(out, actor)? } else { write_nil(out)? }
-        match created_ms {
+        match row.times[0] {
             Some(ms) => drop(write_sint(out, ms)?),
             None => write_nil(out)?,
         }
@@ -105,10 +105,12 @@ impl Rows {
     }
 }
 
-/// `Rows` of `block_rows` are handed on as soon as they are there.
+/// `Rows` of `block_rows` are handed on as soon as they are there. `times` and `errors` are what `TaskRows` says, three times a row.
 pub struct Table<F> {
     pub ids: Vec<String>,
     pub columns: Vec<Column>,
+    pub times: Vec<i64>,
+    pub errors: Column,
     pub jobs: Vec<Rows>,
     places: HashMap<String, usize>,
     block_rows: usize,
@@ -118,7 +120,7 @@ pub struct Table<F> {
 impl<F: FnMut(&Rows) -> Result<(), Error>> Table<F> {
     pub fn new(block_rows: usize, hand_on: F) -> Self {
         let columns = COLUMNS.iter().map(|_| Column::default()).collect();
-        Table { ids: vec![], columns, jobs: vec![], places: HashMap::new(), block_rows, hand_on }
+        Table { ids: vec![], columns, times: vec![], errors: Column::default(), jobs: vec![], places: HashMap::new(), block_rows, hand_on }
     }
 
     pub fn add(&mut self, id: &str, attempt: &Attempt, definition: &Definition, runtime_env: &str) -> Result<(), Error> {
@@ -135,12 +137,14 @@ impl<F: FnMut(&Rows) -> Result<(), Error>> Table<F> {
             rows.base.push_str(BETWEEN_ROWS);
             rows.whole.push_str(BETWEEN_ROWS);
         }
-        let values = render(id, attempt, definition, runtime_env, &mut rows.base, &mut rows.whole);
+        let row = render(id, attempt, definition, runtime_env, &mut rows.base, &mut rows.whole);
         rows.count += 1;
-        rows.note(id, &values, attempt.created_ms())?;
-        for (column, value) in self.columns.iter_mut().zip(values) {
+        rows.note(id, &row)?;
+        for (column, value) in self.columns.iter_mut().zip(row.values) {
             column.add(value);
         }
+        self.times.extend(row.times.map(Option::unwrap_or_default));
+        self.errors.add(row.error);
         self.ids.push(id.to_string());
         if rows.count == self.block_rows {
             (self.hand_on)(rows)?;

@@ -47,6 +47,7 @@ def _made(engine: Engine, chunks: Iterable[bytes], ranges: int, ends: TaskEnds) 
         yield merged.index, list(merged.fields), merged.lineage, {job: list(counts.items()) for job, counts in merged.counts.items()}
         yield {name: decompress(data) for name, data in merged.fields.items()}
         yield b"".join(trace([decompress(data) for name, data in merged.fields.items() if ":d:" in name], engine.new_trace()))
+        yield merged.rows.ids, merged.rows.times.tolist(), merged.rows.errors.values, merged.rows.errors.codes.tolist()
         yield [engine.lineage([of_job], {}) for of_job in merged.lineage.values()]
 
 

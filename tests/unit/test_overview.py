@@ -191,7 +191,7 @@ def test_digests_of_ranges_add_up_to_that_of_all(recorded: Path, engine: str) ->
         for chunk in chunks:
             splitter.feed(chunk)
         parts = [PYTHON.merge_range(number, [records], TaskEnds()) for number, records in enumerate(splitter.take())]
-        return merged(digest(number, part.index, part.fields) for number, part in enumerate(parts))
+        return merged(digest(part.rows) for part in parts)
 
     whole, in_parts = digests(1), digests(5)
     assert len(documents) == 10
@@ -209,7 +209,7 @@ def test_a_defect_of_ours_costs_the_overview_and_is_said(recorded: Path, monkeyp
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("made up")
 
-    monkeypatch.setattr(task_digest, "read_rows", broken)
+    monkeypatch.setattr(task_digest, "series_digest", broken)
     run = loaded(recorded / "bucket", session)
     assert [(file, code) for file, code, _ in run.lost] == [("overview, range 0", "internal_error")]
     document = json.loads(b"".join(map(decompress, _pieces(run.fields["d:session/overview"]))))

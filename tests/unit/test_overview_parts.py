@@ -1,8 +1,7 @@
-"""What overviews are made of: durations, times out of rows' text, groups of failures, series; all of it adds up and stays bounded."""
+"""What overviews are made of: durations, groups of failures, series; all of it adds up and stays bounded."""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -13,13 +12,11 @@ from hypothesis import strategies as st
 from shared.ray.error_text import common_part, headline
 from workers.overview.durations import Durations, durations_by_group
 from workers.overview.failures import Failed, Failures, grouped
-from workers.overview.row_times import read_rows, read_whole_rows
 from workers.overview.time_series import MOST_SPANS, SeriesDigest, series_digest
 
 # Machines may be busy.
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _ms = st.integers(0, 10**12)
-_texts = st.text(max_size=12) | st.sampled_from(['"creation_time_ms":', ',"is_debugger_paused":', ',"error_message":', '\\"', "\n", ",\n"])
 _moment = st.none() | st.integers(10**11, 2 * 10**12).map(float)
 
 
@@ -53,29 +50,6 @@ def test_durations_add_up(a: list[int], b: list[int]) -> None:
     both = of(a)
     both.add(of(b))
     assert both == of(a + b)
-
-
-def _row(created: float | None, error: str | None, name: str, env: dict[str, str]) -> dict[str, Any]:
-    return {
-        "task_id": "a" * 48, "attempt_number": 0, "name": name, "runtime_env_info": env, "creation_time_ms": created, "start_time_ms": None,
-        "end_time_ms": 2.0, "task_log_info": {"stdout_file": name}, "error_message": error, "is_debugger_paused": None, "call_site": name,
-    }  # fmt: skip
-
-
-@EXAMPLES
-@given(
-    st.lists(
-        st.tuples(_moment, st.none() | _texts, _texts, st.dictionaries(_texts | st.just("creation_time_ms"), _texts, max_size=2)),
-        min_size=1,
-        max_size=5,
-    )
-)
-def test_times_are_found_in_rows_whatever_texts_users_write(rows: list[tuple[Any, Any, Any, Any]]) -> None:
-    block = ",\n".join(json.dumps(_row(*row), separators=(",", ":"), ensure_ascii=False) for row in rows).encode(errors="replace")
-    failed = range(0, len(rows), 2)
-    found = read_rows(block, len(rows), failed)
-    assert found == read_whole_rows(block, failed)
-    assert found[0] == [time for row in rows for time in (row[0], None, 2.0)]
 
 
 def _failed(place: int, message: str, ended: int = 5, function: str = "f") -> Failed:

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from heapq import nlargest
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import snapshot_format as fmt
 from shared.overview import TaskRef
-from shared.ray.columns import TASKS
-from shared.snapshot_format import LoadedColumn, PartIndex
+from shared.snapshot_format import LoadedColumn, Scalar
 from workers.overview.durations import LONGEST, Durations, durations_by_group
 from workers.overview.failures import Example, Failed, FailureKey, Failures, grouped
-from workers.overview.row_times import Times, read_rows, row_at
 from workers.overview.time_series import SeriesDigest, series_digest
 from workers.task_events.render import DRIVER
+from workers.task_events.task_range import TaskRows
 
 # Attempts that ran or waited longest.
 LONGEST_SHOWN = 20
 # Functions of one range, those that ran longest in all. User-given names of tasks may all be different.
 _MOST_FUNCTIONS = 2000
-_NO_TIME = np.nan
 # Job, name, type.
 FunctionKey = tuple[str, str, str]
-_Places = NDArray[np.intp]
+_Ms = NDArray[np.float64]
 
 
 class FunctionDigest(msgspec.Struct, array_like=True):
@@ -68,60 +65,15 @@ class TaskDigest(msgspec.Struct, array_like=True):
     longest_waits: list[Timed] = []
 
 
-class _Rows:
-    """The rows of a range, in the order of its blocks, in which rows of a job lie together."""
-
-    def __init__(self, number: int, index: PartIndex, fields: Mapping[str, bytes]) -> None:
-        self._starts = index.blocks
-        self._number, self._fields = number, fields
-        jobs = self._unpacked("job_id")
-        self._order = np.argsort(jobs.codes, kind="stable")
-
-    def _unpacked(self, name: str) -> LoadedColumn:
-        return LoadedColumn.unpack(self._fields[fmt.column_field(TASKS.name, self._number, name)])
-
-    def column(self, name: str) -> LoadedColumn:
-        column = self._unpacked(name)
-        return LoadedColumn(column.values, column.codes[self._order])
-
-    def block(self, number: int) -> bytes:
-        return fmt.decompress(self._fields[fmt.block_field(TASKS.name, self._number, number, detail=True)])
-
-    def read(self, failed: _Places) -> tuple[Times, list[str]]:
-        """The times of all rows, and the error messages of those that failed."""
-        times: Times = []
-        messages: list[str] = []
-        edges = np.searchsorted(failed, self._starts).tolist()
-        for number, start in enumerate(self._starts[:-1]):
-            in_block = (failed[edges[number] : edges[number + 1]] - start).tolist()
-            of_block, said = read_rows(self.block(number), self._starts[number + 1] - start, in_block)
-            times += of_block
-            messages += said
-        return times, messages
-
-    def task(self, place: int) -> tuple[TaskRef, str]:
-        """An attempt, and its error's message."""
-        block = int(np.searchsorted(self._starts, place, side="right")) - 1
-        row = row_at(self.block(block), place - self._starts[block])
-        created, started, ended = (_ms(ms) for ms in (row.creation_time_ms, row.start_time_ms, row.end_time_ms))
-        ref = TaskRef(row.task_id, row.attempt_number, row.name, row.job_id, row.node_id, created, started, ended)
-        return ref, row.error_message or ""
-
-
-def digest(number: int, index: PartIndex, fields: Mapping[str, bytes]) -> TaskDigest:
-    """Of part `number` of the table of tasks."""
-    if not index.rows:
-        return TaskDigest()
-    rows = _Rows(number, index, fields)
-    columns = {name: rows.column(name) for name in ("job_id", "name", "type", "state", "node_id", "error_type", "attempt_number")}
-    tasks = np.flatnonzero(~_equal(columns["type"], DRIVER))
+def digest(rows: TaskRows) -> TaskDigest:
+    """Of one range."""
+    columns = rows.columns
+    is_task = ~_equal(columns["type"], DRIVER)
+    tasks = np.flatnonzero(is_task)
     if not tasks.size:
         return TaskDigest()
-    has_failed = _equal(columns["state"], "FAILED")
-    has_failed[_equal(columns["type"], DRIVER)] = False
-    failed_places = np.flatnonzero(has_failed)
-    times, messages = rows.read(failed_places)
-    moments = _moments(times)
+    has_failed = is_task & _equal(columns["state"], "FAILED")
+    moments = _moments(rows.times)
     created, started, ended = moments[tasks].T
     failed = has_failed[tasks]
     running, waiting = _between(started, ended), _between(created, started)
@@ -132,11 +84,10 @@ def digest(number: int, index: PartIndex, fields: Mapping[str, bytes]) -> TaskDi
     if len(functions) > _MOST_FUNCTIONS:
         functions.sort(key=lambda item: -item[1].running.total_ms)
         more.update(job for (job, _, _), _ in functions[_MOST_FUNCTIONS:])
-    ends = np.nan_to_num(moments[failed_places, 2]).astype(np.int64).tolist()
-    failures = [_failed(columns, *one) for one in zip(messages, ends, failed_places.tolist(), strict=True)]
+    failures = [_failed(rows, place) for place in np.flatnonzero(has_failed).tolist()]
     groups = []
     for key, (group, place) in grouped(failures).items():
-        group.example = Example(*rows.task(place))
+        group.example = Example(_task(rows, place), _message(rows, place))
         groups.append((key, group))
     failed_on = Counter((one.node_id, one.error_type) for one in failures if one.node_id)
     return TaskDigest(
@@ -191,7 +142,11 @@ def longest(timed: Iterable[Timed]) -> list[Timed]:
 
 
 def _functions(
-    columns: dict[str, LoadedColumn], tasks: _Places, failed: NDArray[np.bool_], running: NDArray[np.float64], waiting: NDArray[np.float64]
+    columns: dict[str, LoadedColumn],
+    tasks: NDArray[np.intp],
+    failed: NDArray[np.bool_],
+    running: _Ms,
+    waiting: _Ms,
 ) -> list[tuple[FunctionKey, FunctionDigest]]:
     """By job, name and type."""
     jobs, names, types = columns["job_id"], columns["name"], columns["type"]
@@ -211,37 +166,51 @@ def _functions(
     return found
 
 
-def _failed(columns: dict[str, LoadedColumn], message: str, ended: int, place: int) -> Failed:
-    def of(name: str) -> str:
-        column = columns[name]
-        return str(column.values[column.codes[place]] or "")
-
-    return Failed(of("job_id"), of("error_type"), message, ended, of("name"), of("node_id"), place)
+def _failed(rows: TaskRows, place: int) -> Failed:
+    job, error_type, function, node = (str(rows.value(name, place) or "") for name in ("job_id", "error_type", "name", "node_id"))
+    return Failed(job, error_type, _message(rows, place), _ms(rows.times[place, 2]) or 0, function, node, place)
 
 
-def _longest(rows: _Rows, tasks: _Places, took: NDArray[np.float64]) -> list[Timed]:
+def _message(rows: TaskRows, place: int) -> str:
+    return str(rows.errors.values[rows.errors.codes[place]] or "")
+
+
+def _task(rows: TaskRows, place: int) -> TaskRef:
+    node = rows.value("node_id", place)
+    created, started, ended = map(_ms, rows.times[place])
+    return TaskRef(
+        rows.ids[place],
+        int(rows.value("attempt_number", place) or 0),
+        str(rows.value("name", place)),
+        str(rows.value("job_id", place)),
+        None if node is None else str(node),
+        created,
+        started,
+        ended,
+    )
+
+
+def _longest(rows: TaskRows, tasks: NDArray[np.intp], took: _Ms) -> list[Timed]:
     known = np.flatnonzero(~np.isnan(took))
     if known.size > LONGEST_SHOWN:
         known = known[np.argpartition(took[known], -LONGEST_SHOWN)[-LONGEST_SHOWN:]]
-    return longest(Timed(int(took[at]), rows.task(int(tasks[at]))[0]) for at in known)
+    return longest(Timed(int(took[at]), _task(rows, int(tasks[at]))) for at in known)
 
 
-def _equal(column: LoadedColumn, wanted: fmt.Scalar) -> NDArray[np.bool_]:
+def _equal(column: LoadedColumn, wanted: Scalar) -> NDArray[np.bool_]:
     equal: NDArray[np.bool_] = np.fromiter((value == wanted for value in column.values), np.bool_, len(column.values))[column.codes]
     return equal
 
 
-def _moments(times: Times) -> NDArray[np.float64]:
+def _moments(times: NDArray[np.int64]) -> _Ms:
     """A row each; not a number for a time that is not known, or cannot be."""
-    moments = np.array(times, np.float64).reshape(-1, 3)
-    moments[~((moments > 0) & (moments < LONGEST * 10))] = _NO_TIME
-    return moments
+    return np.where((times > 0) & (times < LONGEST * 10), times, np.nan)
 
 
-def _between(begin: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+def _between(begin: _Ms, end: _Ms) -> _Ms:
     """Clocks of two machines may differ a little: never less than nothing."""
     return np.clip(end - begin, 0, LONGEST)
 
 
-def _ms(ms: float | None) -> int | None:
-    return int(ms) if ms and 0 < ms < LONGEST * 10 else None
+def _ms(ms: np.int64) -> int | None:
+    return int(ms) if 0 < ms < LONGEST * 10 else None

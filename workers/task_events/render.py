@@ -30,12 +30,16 @@ _quote: Callable[[str], str] = encode_basestring
 
 
 class TaskRow(NamedTuple):
-    """`base`: JSON with the base columns. With all columns it is `base` without its last brace, and `rest`."""
+    """`base`: JSON with the base columns. With all columns it is `base` without its last brace, and `rest`.
+
+    `times`: when (ms) it was submitted, started and ended.
+    """
 
     base: str
     rest: str
     values: tuple[Scalar, ...]
-    created_ms: int | None
+    times: tuple[int | None, int | None, int | None]
+    error_message: str | None
 
 
 def render(attempt: Attempt, definition: Definition, runtime_env: RuntimeEnvJson) -> TaskRow:
@@ -49,6 +53,7 @@ def render(attempt: Attempt, definition: Definition, runtime_env: RuntimeEnvJson
     node_id, worker_id, group = id_or_none(a.node_id), id_or_none(a.worker_id), id_or_none(d.placement_group_id)
     error = a.error if state == "FAILED" else None
     created, started = a.states.get("PENDING_ARGS_AVAIL"), a.states.get("RUNNING")
+    error_message = _ANSI.sub("", error.message) if error else None
     ended = a.states["FAILED"] if "FAILED" in a.states else a.states.get("FINISHED")
     events = ",".join([f'{{"state":{_quote(state)},"created_ms":{_ms(ms)}}}' for state, ms in states])
     base = (
@@ -62,7 +67,7 @@ def render(attempt: Attempt, definition: Definition, runtime_env: RuntimeEnvJson
         f',"language":{_quote(d.language)},"required_resources":{d.resources},"runtime_env_info":{runtime_env(d.runtime_env, driver)},'
         f'"placement_group_id":{_id(group)},"events":[{events}],"profiling_data":{_profile(a.profile, a.spans)},'
         f'"creation_time_ms":{_ms(created)},"start_time_ms":{_ms(started)},"end_time_ms":{_ms(ended)},'
-        f'"task_log_info":{_logs(a.logs)},"error_message":{_quote(_ANSI.sub("", error.message)) if error else "null"},'
+        f'"task_log_info":{_logs(a.logs)},"error_message":{"null" if error_message is None else _quote(error_message)},'
         f'"is_debugger_paused":{_bool(a.debugger_paused)},"call_site":{"null" if d.call_site is None else _quote(d.call_site)},'
         f'"label_selector":{d.label_selector},'
         f'"fallback_strategy":{d.fallback_strategy or ("null" if driver else _NO_FALLBACK)}}}'
@@ -71,7 +76,7 @@ def render(attempt: Attempt, definition: Definition, runtime_env: RuntimeEnvJson
         a.number, name, state, d.job_id, actor_id, d.type, d.function, d.parent_task_id, node_id, worker_id, a.worker_pid or None,
         error.type if error else None, d.language, group, a.debugger_paused,
     )  # fmt: skip
-    return TaskRow(base, rest, values, created)
+    return TaskRow(base, rest, values, (created, started, ended), error_message)
 
 
 def _id(hex_id: str | None) -> str:
