@@ -101,12 +101,11 @@ def _pack(rows: Sequence[tuple[str, str]]) -> _Block:
 def small_table(resource: Resource, rows: list[dict[str, Any]]) -> tuple[TableIndex, dict[str, bytes]]:
     """A whole table in one part, from rows in the order of the live answer."""
     columns = {name: fmt.LoadedColumn.of([_scalar(row.get(name)) for row in rows]) for name in resource.filterable}
-    base = [_encode({name: row.get(name) for name in resource.base}).decode() for row in rows]
-    full = [_encode(row if resource.as_stored else {name: row.get(name) for name in resource.all}).decode() for row in rows]
     ids = [str(row.get(resource.order_by) or "") for row in rows]
     part = TablePart(resource.name, 0)
-    for short, whole in zip(base, full, strict=True):
-        part.add(None, short, whole)
+    for row in rows:
+        whole = row if resource.as_stored else {name: row.get(name) for name in resource.all}
+        part.add(None, _encode({name: row.get(name) for name in resource.base}).decode(), _encode(whole).decode())
     index, fields = part.finish(columns, ids, keyed=False)
     return TableIndex(resource.name, index.rows, keyed=False, cluster_by=None, parts=[index]), fields
 
