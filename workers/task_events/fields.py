@@ -19,9 +19,8 @@ Fields = dict[str, Any]
 TASK_ID_LENGTH = 48
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _INT64 = 1 << 63
-# The same few ids and times come in many events.
+# The same few ids come in many events.
 known_hex = lru_cache(1 << 16)(to_hex)
-known_ns = lru_cache(1 << 16)(ns)
 
 
 def _bad(skipped: Skipped, name: str, value: object) -> None:
@@ -53,7 +52,8 @@ def optional_text(fields: Fields, name: str, skipped: Skipped) -> str | None:
 
 
 def text(fields: Fields, name: str, skipped: Skipped) -> str:
-    return optional_text(fields, name, skipped) or ""
+    value = fields.get(name)
+    return value if isinstance(value, str) else optional_text(fields, name, skipped) or ""
 
 
 def enum(fields: Fields, name: str, names: Sequence[str], skipped: Skipped) -> str:
@@ -102,7 +102,7 @@ def time(fields: Fields, name: str, skipped: Skipped) -> int:
     """Nanoseconds since the epoch; 0 if it is not set."""
     value = text(fields, name, skipped)
     try:
-        return known_ns(value) if value else 0
+        return ns(value) if value else 0
     except ValueError:
         _bad(skipped, name, value)
         return 0
