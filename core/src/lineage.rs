@@ -1,10 +1,10 @@
 //! Tasks grouped by who created them: the twin of `shared/ray/lineage.py`. Nothing recurses: a chain of tasks may be deeper than the stack.
 
-use crate::json::quote;
 use crate::table::Error;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::cmp::min;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 const CREATION: &str = "ACTOR_CREATION_TASK";
 const KINDS: [(&str, &str); 3] = [("total_tasks", "NORMAL_TASK"), ("total_actor_tasks", "ACTOR_TASK"), ("total_actor_scheduled", CREATION)];
@@ -50,13 +50,13 @@ enum Key<'a> {
     Name,
 }
 
-/// `counts` by number of the state; `order` is that among its siblings.
+/// `counts` by state; `order` is that among its siblings.
 struct Group<'a> {
     key: Key<'a>,
     name: &'a str,
     kind: &'a str,
     created: i64,
-    counts: Vec<(usize, i64)>,
+    counts: BTreeMap<&'a str, i64>,
     children: Vec<usize>,
     order: (i64, i64, i64, i64, bool),
 }
@@ -68,7 +68,6 @@ struct Tree<'a> {
     groups: Vec<Group<'a>>,
     numbers: HashMap<Key<'a>, usize>,
     roots: Vec<usize>,
-    states: Vec<&'a str>,
 }
 
 impl<'a> Tree<'a> {
@@ -81,20 +80,10 @@ impl<'a> Tree<'a> {
             groups: Vec::with_capacity(tasks.len()),
             numbers: HashMap::with_capacity(tasks.len()),
             roots: vec![],
-            states: vec![],
         };
-        let mut states = HashMap::new();
         for task in tasks {
-            let state = *states.entry(task.state).or_insert_with(|| {
-                tree.states.push(task.state);
-                tree.states.len() - 1
-            });
             if let Some(number) = tree.add(task) {
-                let counts = &mut tree.groups[number].counts;
-                match counts.iter_mut().find(|known| known.0 == state) {
-                    Some(known) => known.1 += 1,
-                    None => counts.push((state, 1)),
-                }
+                *tree.groups[number].counts.entry(task.state).or_default() += 1;
             }
         }
         tree
@@ -157,9 +146,7 @@ impl<'a> Tree<'a> {
         for number in self.bottom_up() {
             let siblings = std::mem::take(&mut self.groups[number].children);
             let children = self.merged(siblings);
-            let group = &self.groups[number];
-            let earliest = children.iter().fold(group.created, |earliest, child| min(earliest, self.groups[*child].created));
-            self.groups[number].created = earliest;
+            self.groups[number].created = min(self.groups[number].created, self.earliest(&children));
             self.groups[number].children = children;
         }
         let roots = std::mem::take(&mut self.roots);
@@ -167,63 +154,57 @@ impl<'a> Tree<'a> {
     }
 
     /// Siblings of one name become one group.
-    fn merged(&mut self, mut siblings: Vec<usize>) -> Vec<usize> {
-        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
-        let mut places = vec![];
-        for child in &siblings {
-            let name = self.groups[*child].name;
-            let of_name = by_name.entry(name).or_default();
-            if of_name.is_empty() {
-                places.push(name);
+    fn merged(&mut self, siblings: Vec<usize>) -> Vec<usize> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut by_name: Vec<Vec<usize>> = vec![];
+        for child in siblings {
+            let place = *places.entry(self.groups[child].name).or_insert(by_name.len());
+            if place == by_name.len() {
+                by_name.push(vec![]);
             }
-            of_name.push(*child);
+            by_name[place].push(child);
         }
-        siblings.clear();
-        for name in places {
-            match by_name.remove(name) {
-                Some(children) if children.len() > 1 => {
-                    let created = children.iter().fold(NEVER, |earliest, child| min(earliest, self.groups[*child].created));
-                    siblings.push(self.groups.len());
-                    self.groups.push(Group { children, ..group(Key::Name, name, "GROUP", created) });
-                }
-                only => siblings.extend(only.into_iter().flatten()),
+        let mut merged = Vec::with_capacity(by_name.len());
+        for children in by_name {
+            if let [only] = children[..] {
+                merged.push(only);
+                continue;
             }
+            let (name, created) = (self.groups[children[0]].name, self.earliest(&children));
+            merged.push(self.groups.len());
+            self.groups.push(Group { children, ..group(Key::Name, name, "GROUP", created) });
         }
-        siblings
+        merged
+    }
+
+    fn earliest(&self, groups: &[usize]) -> i64 {
+        groups.iter().map(|number| self.groups[*number].created).min().unwrap_or(NEVER)
     }
 
     fn add_up(&mut self) {
-        let mut places = vec![usize::MAX; self.states.len()];
         for number in self.bottom_up() {
             let mut children = std::mem::take(&mut self.groups[number].children);
             let mut counts = std::mem::take(&mut self.groups[number].counts);
-            for (place, (state, _)) in counts.iter().enumerate() {
-                places[*state] = place;
-            }
             for (state, count) in children.iter().flat_map(|child| &self.groups[*child].counts) {
-                if places[*state] == usize::MAX {
-                    places[*state] = counts.len();
-                    counts.push((*state, 0));
-                }
-                counts[places[*state]].1 += count;
+                *counts.entry(state).or_default() += count;
             }
-            counts.iter().for_each(|(state, _)| places[*state] = usize::MAX);
-            counts.sort_unstable_by_key(|(state, _)| self.states[*state]);
             children.sort_by_key(|child| self.groups[*child].order);
             let group = &mut self.groups[number];
-            group.order = order(group, &counts, &self.states);
             (group.children, group.counts) = (children, counts);
+            group.order = order(group);
         }
         self.roots.sort_by_key(|root| self.groups[*root].order);
     }
 
     /// Each group around its children.
-    fn write(&self, out: &mut String) {
+    fn write(&self, out: &mut String) -> Result<(), Error> {
         let mut stack: Vec<(usize, bool)> = self.roots.iter().rev().map(|root| (*root, true)).collect();
         while let Some((number, begins)) = stack.pop() {
             let group = &self.groups[number];
             if begins {
-                self.write_head(out, group);
+                out.push_str(if out.ends_with('[') { "" } else { "," });
+                out.push_str(serde_json::to_string(&Shown::of(group))?.trim_end_matches('}'));
+                out.push_str("},\"children\":[");
                 stack.push((number, false));
                 stack.extend(group.children.iter().rev().map(|child| (*child, true)));
                 continue;
@@ -234,44 +215,41 @@ impl<'a> Tree<'a> {
                 Key::Actor(id) => out.extend(["],\"link\":{\"type\":\"actor\",\"id\":\"", id, "\"}}"]),
             }
         }
+        Ok(())
     }
+}
 
-    fn write_head(&self, out: &mut String, group: &Group) {
-        out.push_str(if out.ends_with('[') { "{\"name\":" } else { ",{\"name\":" });
-        quote(out, group.name);
-        out.push_str(",\"key\":");
-        match group.key {
-            Key::Name => quote(out, group.name),
-            Key::Task(id) => out.extend(["\"", id, "\""]),
-            Key::Actor(id) => out.extend(["\"actor:", id, "\""]),
-        }
-        out.push_str(",\"type\":");
-        quote(out, group.kind);
-        out.push_str(",\"timestamp\":");
-        match group.created {
-            NEVER => out.push_str("null"),
-            created => out.push_str(itoa::Buffer::new().format(created)),
-        }
-        out.push_str(",\"state_counts\":");
-        for (at, (state, count)) in group.counts.iter().enumerate() {
-            out.push(if at > 0 { ',' } else { '{' });
-            quote(out, self.states[*state]);
-            out.push(':');
-            out.push_str(itoa::Buffer::new().format(*count));
-        }
-        out.push_str(if group.counts.is_empty() { "{},\"children\":[" } else { "},\"children\":[" });
+/// Ray's `NestedTaskSummary`, but for its children and its link. It ends in two braces.
+#[derive(Serialize)]
+struct Shown<'g> {
+    name: &'g str,
+    key: Cow<'g, str>,
+    r#type: &'g str,
+    timestamp: Option<i64>,
+    state_counts: &'g BTreeMap<&'g str, i64>,
+}
+
+impl<'g> Shown<'g> {
+    fn of(group: &'g Group) -> Self {
+        let key = match group.key {
+            Key::Name => Cow::Borrowed(group.name),
+            Key::Task(id) => Cow::Borrowed(id),
+            Key::Actor(id) => Cow::Owned(format!("actor:{id}")),
+        };
+        let timestamp = (group.created != NEVER).then_some(group.created);
+        Shown { name: group.name, key, r#type: group.kind, timestamp, state_counts: &group.counts }
     }
 }
 
 fn group<'a>(key: Key<'a>, name: &'a str, kind: &'a str, created: i64) -> Group<'a> {
-    Group { key, name, kind, created, counts: vec![], children: vec![], order: Default::default() }
+    Group { key, name, kind, created, counts: BTreeMap::new(), children: vec![], order: Default::default() }
 }
 
 /// Running first, then pending, failed, older; an actor's creation before what else is of the same time.
-fn order(group: &Group, counts: &[(usize, i64)], states: &[&str]) -> (i64, i64, i64, i64, bool) {
+fn order(group: &Group) -> (i64, i64, i64, i64, bool) {
     let (mut running, mut pending, mut failed) = (0, 0, 0);
-    for (state, count) in counts {
-        match states[*state] {
+    for (state, count) in &group.counts {
+        match *state {
             "RUNNING" | "RUNNING_IN_RAY_GET" | "RUNNING_IN_RAY_WAIT" => running -= count,
             "PENDING_ARGS_AVAIL" | "PENDING_NODE_ASSIGNMENT" | "PENDING_OBJ_STORE_MEM_AVAIL" | "PENDING_ARGS_FETCH" => pending -= count,
             "FAILED" => failed -= count,
@@ -291,7 +269,7 @@ pub fn summary_by_lineage<'c>(chunks: impl Iterator<Item = &'c [u8]>, actors: &A
     tree.merge_siblings();
     tree.add_up();
     let mut out = String::from("{\"summary\":[");
-    tree.write(&mut out);
+    tree.write(&mut out)?;
     out.push(']');
     for (name, kind) in KINDS {
         let count = tasks.iter().filter(|task| task.kind == kind).count();
