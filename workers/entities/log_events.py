@@ -57,10 +57,10 @@ def event_documents(events: list[dict[str, Any]]) -> dict[str, Any]:
     by_job: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         job = text(part(event, "custom_fields"), "job_id") or GLOBAL
-        by_job.setdefault(job, []).append(google_style(event))
+        by_job.setdefault(job, []).append(event)
     documents: dict[str, Any] = {JOBS: list(by_job)}
     for job, kept in by_job.items():
-        documents[of_job(job)] = kept[-_KEPT:] if len(kept) > _TOO_MANY else kept
+        documents[of_job(job)] = [google_style(event) for event in (kept[-_KEPT:] if len(kept) > _TOO_MANY else kept)]
     return documents
 
 
