@@ -48,7 +48,7 @@ class MemoryRun:
     def put(self, fields: Mapping[str, bytes]) -> None:
         self.fields |= fields
 
-    def publish(self) -> None:
+    def publish_snapshot(self) -> None:
         """The caller does."""
 
 

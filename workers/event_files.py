@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from shared.collector_documents import REPORT_NAME
+from shared.collector_documents import REPORT_NAME, decode_report
 from shared.errors import ObjectNotFound, StorageUnavailable
 from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
 from shared.storage.read_ahead import Answer
-from workers.collector_reports import read_collector_reports
 from workers.load_run import LoadRun
 from workers.log_pieces import LogPieces, files_ahead, is_wanted
 from workers.sibling_sessions import METADATA, sibling_metadata
+
+_UNREADABLE = "bad_json"
+
+
+def read_collector_reports(run: LoadRun, storage: Storage, reports: Sequence[ObjectInfo]) -> dict[str, str]:
+    """Record every loss that the `reports` name, and each report that cannot be read: it may have named some.
+
+    Returns Ray's temporary directory by node, of those that name theirs.
+    """
+    temp_dirs: dict[str, str] = {}
+    for file, content in storage.read_many(reports):
+        if not isinstance(content, bytes):
+            run.loss(file.key, content.code, str(content))
+            continue
+        try:
+            report = decode_report(content)
+        except ValueError as exc:
+            run.loss(file.key, _UNREADABLE, f"no report of a collector: {exc}")
+            continue
+        if report.temp_dir:
+            temp_dirs[report.node] = report.temp_dir
+        node = file.key.rpartition("/")[0]
+        for loss in report.losses:
+            times = f" ({loss.count} times)" if loss.count > 1 else ""
+            run.loss(f"{node}/{loss.file or loss.code}", loss.code, f"the collector says: {loss.message}{times}")
+        if report.losses_left_out:
+            run.loss(file.key, "more_losses", f"the collector counted {report.losses_left_out} more losses")
+    return temp_dirs
+
 
 # Directories of logs that no load looks into.
 _OTHER_LOGS = re.compile(r"[^/]+/logs/(?!events/)[^/]+/")

@@ -112,8 +112,8 @@ def plan(files: SessionFiles, settings: LoadSettings) -> Plan | None:
     return Plan(files, parts, ranges.count)
 
 
-def keep_plan(run: LoadRun, cut: Plan) -> None:
-    run.keep(
+def write_plan(run: LoadRun, cut: Plan) -> None:
+    run.write_intermediate(
         {f"files:{number}": compress_passing(_pack(files)) for number, files in enumerate(cut.by_part)}
         | {"plan": compress_passing(_pack(_Planned(len(cut.by_part), cut.ranges, run.listing.digest, run.listing.taken_at)))}
         | {"stored": compress_passing(_pack(_Stored(cut.files.endpoints, cut.files.log_events, cut.files.logs, cut.files.temp_dirs)))}
@@ -121,40 +121,40 @@ def keep_plan(run: LoadRun, cut: Plan) -> None:
 
 
 def parse_part(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001 - one signature for all steps
-    files = _kept(run, f"files:{number}", list[ObjectInfo])
+    files = _read(run, f"files:{number}", list[ObjectInfo])
     chunks: list[list[int]] = []
 
     def hand_on(records: list[bytes]) -> None:
         held = [at for at, of_range in enumerate(records) if of_range]
-        run.keep({f"l:{at}:{number}:{len(chunks)}": compress_passing(records[at]) for at in held})
+        run.write_intermediate({f"l:{at}:{number}:{len(chunks)}": compress_passing(records[at]) for at in held})
         chunks.append(held)
 
     parsed = parse(run, storage, files, Ranges.in_total(ranges), hand_on)
     report = _Parsed(chunks, list(parsed.skipped.counts.items()), parsed.skipped.samples)
-    run.keep({f"e:{number}": compress_passing(_pack(parsed.others)), f"s:{number}": compress_passing(_pack(report))})
+    run.write_intermediate({f"e:{number}": compress_passing(_pack(parsed.others)), f"s:{number}": compress_passing(_pack(report))})
 
 
 def merge_entities(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     run.progress("merging")
-    stored = _kept(run, "stored", _Stored)
-    events = [event for part in range(parts) for event in _kept(run, f"e:{part}", list[dict[str, Any]])]
+    stored = _read(run, "stored", _Stored)
+    events = [event for part in range(parts) for event in _read(run, f"e:{part}", list[dict[str, Any]])]
     files = SessionFiles(endpoints=stored.endpoints, log_events=stored.log_events, logs=stored.logs, temp_dirs=stored.temp_dirs)
     skipped = Skipped()
     entities = merge_all_entities(run, read_stored(run, storage, files), events, skipped)
     report = _Parsed([], list(skipped.counts.items()), skipped.samples)
-    run.keep({"s:entities": compress_passing(_pack(report))})
+    run.write_intermediate({"s:entities": compress_passing(_pack(report))})
     ends = with_log_starts(entities.ends, (chunk for at in range(ranges) for chunk in _records(run, parts, at)))
-    run.keep({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(ends))})
+    run.write_intermediate({"entities": compress_passing(_pack(entities)), "ends": compress_passing(_pack(ends))})
 
 
 def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
-    merged = merge_one_range(run, number, list(_records(run, parts, number)), _kept(run, "ends", TaskEnds))
+    merged = merge_one_range(run, number, list(_records(run, parts, number)), _read(run, "ends", TaskEnds))
     run.put(merged.fields)
     counts = {job: list(of_job.items()) for job, of_job in merged.counts.items()}
     left = _Merged(merged.index, counts, digest_range(run, number, merged))
     lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
-    run.keep({f"m:{number}": compress_passing(_pack(left))} | lineage)
-    run.forget(_record_names(run, parts, number))
+    run.write_intermediate({f"m:{number}": compress_passing(_pack(left))} | lineage)
+    run.drop_intermediate(_record_names(run, parts, number))
 
 
 def _record_names(run: LoadRun, parts: int, number: int) -> list[str]:
@@ -162,7 +162,7 @@ def _record_names(run: LoadRun, parts: int, number: int) -> list[str]:
     return [
         f"l:{number}:{part}:{chunk}"
         for part in range(parts)
-        for chunk, held in enumerate(_kept(run, f"s:{part}", _Parsed).chunks)
+        for chunk, held in enumerate(_read(run, f"s:{part}", _Parsed).chunks)
         if number in held
     ]
 
@@ -170,30 +170,30 @@ def _record_names(run: LoadRun, parts: int, number: int) -> list[str]:
 def _records(run: LoadRun, parts: int, number: int) -> Iterator[bytes]:
     names = _record_names(run, parts, number)
     for at in range(0, len(names), _PARTS_AT_ONCE):
-        yield from map(decompress, run.kept(names[at : at + _PARTS_AT_ONCE]))
+        yield from map(decompress, run.read_intermediate(names[at : at + _PARTS_AT_ONCE]))
 
 
-def lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+def summarise_lineage(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     """Of every LINEAGE_STEPS-th job, if it is small enough, one at a time. The last step, which has the fewest jobs, makes the timeline."""
-    merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
-    actors = lineage_actors(_kept(run, "entities", Entities))
+    merged = [_read(run, f"m:{at}", _Merged) for at in range(ranges)]
+    actors = lineage_actors(_read(run, "entities", Entities))
     for at, (job, of_job) in enumerate(_counts(merged).items()):
         if at % LINEAGE_STEPS == number and of_job.total() <= LINEAGE_TASKS:
-            found = run.kept([f"n:{at_range}:{job}" for at_range, left in enumerate(merged) if job in left.counts])
+            found = run.read_intermediate([f"n:{at_range}:{job}" for at_range, left in enumerate(merged) if job in left.counts])
             run.put(lineage_fields(run, job, map(decompress, found), actors))
     if number == LINEAGE_STEPS - 1:
         made = engine_for(run.settings.engine).new_trace()
         run.put(timeline_fields(task_table([left.index for left in merged]), run.written, made))
 
 
-def publish(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
+def finish_load(run: LoadRun, storage: Storage, parts: int, ranges: int, number: int) -> None:  # noqa: ARG001
     run.progress("publishing")
     skipped = Skipped()
     for name in [*map(str, range(parts)), "entities"]:
-        report = _kept(run, f"s:{name}", _Parsed)
+        report = _read(run, f"s:{name}", _Parsed)
         skipped.add(Skipped(report.skipped, report.samples))
-    merged = [_kept(run, f"m:{at}", _Merged) for at in range(ranges)]
-    entities = _kept(run, "entities", Entities)
+    merged = [_read(run, f"m:{at}", _Merged) for at in range(ranges)]
+    entities = _read(run, "entities", Entities)
     finish(run, entities, [left.index for left in merged], _counts(merged), [left.digest for left in merged], skipped)
 
 
@@ -208,16 +208,16 @@ def _counts(merged: list[_Merged]) -> dict[str, Counter[CountKey]]:
     return counts
 
 
-def _kept(run: LoadRun, name: str, type_: Any) -> Any:
-    (data,) = run.kept([name])
+def _read(run: LoadRun, name: str, type_: Any) -> Any:
+    (data,) = run.read_intermediate([name])
     return msgspec.msgpack.decode(decompress(data), type=type_)
 
 
-_STEPS = {PARSE: parse_part, ENTITIES: merge_entities, MERGE: merge_range, LINEAGE: lineage, PUBLISH: publish}
+_STEPS = {PARSE: parse_part, ENTITIES: merge_entities, MERGE: merge_range, LINEAGE: summarise_lineage, PUBLISH: finish_load}
 
 
 def do_step(run: LoadRun, storage: Storage, step: Step) -> None:
     """Raises RecordMissing when something that an earlier step wrote is not there."""
-    planned = _kept(run, "plan", _Planned)
+    planned = _read(run, "plan", _Planned)
     run.listing = Listing(planned.listing, planned.taken_at)
     _STEPS[step.phase](run, storage, planned.parts, planned.ranges, step.number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +12,7 @@ from typing import Any
 
 import structlog
 from celery.apps.worker import Worker
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_shutting_down
 from celery.utils.log import mlevel
 from celery.utils.nodenames import default_nodename, host_format
 
@@ -20,11 +22,33 @@ from shared.settings import Settings
 from shared.storage.factory import import_adapter
 from workers.app import app, keyspace
 from workers.engine import NoSuchEngine, engine_for
-from workers.graceful_shutdown import hand_back_after
 from workers.lane_states import LaneStates
 from workers.lane_watch import LaneWatch
 from workers.tasks import connect
 from workers.warm_up import WarmProcesses
+
+
+def hand_back_after(seconds: float) -> None:
+    """From SIGTERM on, this worker ends within about so many seconds: then running tasks are handed back to the queue.
+
+    Celery's first SIGTERM (warm) waits for tasks without limit, its SIGQUIT (cold) ends them at once and requeues what was not
+    acknowledged.
+    """
+
+    def bound(how: str = "", **_: Any) -> None:
+        if how == "Warm":
+            log.info("ending", seconds=seconds)
+            timer = threading.Timer(seconds, _hand_back)
+            timer.daemon = True
+            timer.start()
+
+    worker_shutting_down.connect(bound, weak=False)
+
+
+def _hand_back() -> None:
+    log.warning("running tasks are handed back")
+    os.kill(os.getpid(), signal.SIGQUIT)
+
 
 log = structlog.get_logger()
 

@@ -48,7 +48,7 @@ def load(run: LoadRun, storage: Storage, files: SessionFiles) -> None:
         entities = merge_all_entities(run, stored.result(), parsed.others, parsed.skipped)
     run.progress("merging")
     merged = merge_one_range(run, 0, chunks, with_log_starts(entities.ends, chunks))
-    publish(run, entities, merged, parsed.skipped)
+    finish_in_one_task(run, entities, merged, parsed.skipped)
 
 
 def merge_one_range(run: LoadRun, number: int, chunks: Iterable[bytes], ends: TaskEnds) -> TaskRange:
@@ -99,7 +99,7 @@ def merge_all_entities(run: LoadRun, stored: Stored, events: list[dict[str, obje
     return entities
 
 
-def publish(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Skipped) -> None:
+def finish_in_one_task(run: LoadRun, entities: Entities, tasks: TaskRange, skipped: Skipped) -> None:
     """Write the snapshot of a session whose tasks are all in one range, and flip the loaded marker."""
     run.progress("publishing")
     actors = lineage_actors(entities)
@@ -135,7 +135,7 @@ def finish(
     meta = meta_field(tables, losses=losses, loss_count=loss_count, counts=dict(skipped.counts), ray_version=version, warnings=warned)
     run.put({**fields, **of_entities, **summary_fields(counts), **overviews, **meta})
     run.report(skipped=skipped.to_json())
-    run.publish()
+    run.publish_snapshot()
     if run.job_index is not None:
         tell_jobs(run.job_index, run.session, entities, tables["tasks"].tally, complete=not loss_count)
     log.info("session loaded", attempts=tables["tasks"].rows, losses=loss_count, skipped=dict(skipped.counts))

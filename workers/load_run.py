@@ -71,7 +71,7 @@ class LoadRun:
         self._phase = ""
         self._phase_began = self._reported = 0.0
         self._written = 0
-        self._forgotten: list[str] = []
+        self._dropped: list[str] = []
         self._lock = threading.Lock()
         self._lost = threading.Event()
         self._done = threading.Event()
@@ -115,8 +115,8 @@ class LoadRun:
         opened = self._ledger.complete_step(self._holder, self._report.to_json())
         if opened is None:
             raise self._stale()
-        if self._forgotten:
-            self._attempts.forget_intermediate(self._holder.snapshot, self._forgotten)
+        if self._dropped:
+            self._attempts.forget_intermediate(self._holder.snapshot, self._dropped)
         return opened
 
     def __enter__(self) -> Self:
@@ -186,13 +186,13 @@ class LoadRun:
         """Fields of the snapshot that this load has put, by any of its steps."""
         return self._attempts.read_snapshot(self._holder.snapshot, names)
 
-    def keep(self, fields: Mapping[str, bytes]) -> None:
+    def write_intermediate(self, fields: Mapping[str, bytes]) -> None:
         """Write intermediate records, for later steps of this load."""
         for batch in _batches(fields):
             if not self._attempts.write_intermediate(self._holder, batch):
                 raise self._stale()
 
-    def kept(self, names: Iterable[str]) -> list[bytes]:
+    def read_intermediate(self, names: Iterable[str]) -> list[bytes]:
         """Intermediate records, in order. Raises RecordMissing for one that is not there, StaleGeneration when they went with the load."""
         wanted = list(names)
         found = self._attempts.read_intermediate(self._holder.snapshot, wanted)
@@ -204,11 +204,11 @@ class LoadRun:
             raise RecordMissing(f"what an earlier step wrote as {missing} is not in Redis any more")
         return present
 
-    def forget(self, names: Iterable[str]) -> None:
+    def drop_intermediate(self, names: Iterable[str]) -> None:
         """Drop intermediate records that nobody needs any more, once this step is done: it may have to be done again."""
-        self._forgotten += names
+        self._dropped += names
 
-    def publish(self) -> None:
+    def publish_snapshot(self) -> None:
         """Flip the loaded marker to this attempt's snapshot, which is of `listing`.
 
         Raises StaleGeneration, and StorageUnavailable if no event file could be read: an outage is no empty session.

@@ -103,7 +103,7 @@ def load_session(self: Any, session: dict[str, str | None], generation: str) -> 
             if plan is None:
                 load(run, _storage(), files)
                 return
-            fan_out.keep_plan(run, plan)
+            fan_out.write_plan(run, plan)
             run.plan(plan.phases)
         _queue().send_hand(run.session, generation, attempt)
 

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import anyio
 import msgspec
 
+from api.sessions.opened import Opened
+from api.snapshots.filters import Filter
+from api.snapshots.table import TableReader
 from shared.errors import ExtraMissing
 from shared.ray.columns import Resource
+
+
+async def rows(opened: Opened, table: TableReader, written: RowFormat, source: Sequence[Filter], *, browser: bool) -> AsyncIterator[bytes]:
+    """Its first piece comes with the first rows."""
+    begin = written.head()
+    async for page in table.stream(source=source, detail=True, browser=browser):
+        if page.num_filtered:
+            # A slow reader must not find the rest evicted.
+            await opened.note_use()
+            if piece := begin + await anyio.to_thread.run_sync(written.rows, page.rows):
+                yield piece
+            begin = b""
+    yield begin + await anyio.to_thread.run_sync(written.end)
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -20,8 +20,7 @@ from api.dashboard.timeline import whole_trace
 from api.documented import Kind, Name, Namespace, SessionName, answer, one_of
 from api.errors import problem
 from api.export import archive
-from api.export.formats import FORMATS
-from api.export.rows import rows
+from api.export.formats import FORMATS, rows
 from api.sessions.opened import Opened, open_session
 from api.sessions.service import Sessions
 from api.snapshots.fields import BlockCache

@@ -85,7 +85,7 @@ class Store:
         """A whole load."""
         run = self.begun(self.visit(session, force=True).enqueue, session)
         run.put({"meta": b"x", **fields})
-        run.publish()
+        run.publish_snapshot()
         return run
 
     def loaded(self, session: Session = SESSION) -> str:

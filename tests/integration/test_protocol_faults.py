@@ -40,7 +40,7 @@ def test_a_worker_that_is_back_before_its_revival_goes_on(any_redis: RedisServer
     entry = store.visit()
     run.put({"meta": b"x"})
     assert store.run(entry.enqueue).begin(redelivered=False)[0] == "running"
-    run.publish()
+    run.publish_snapshot()
     assert store.record()["complete"] is True
 
 
@@ -64,7 +64,7 @@ def test_a_snapshot_lost_while_it_is_written_is_an_error(any_redis: RedisServer)
     with pytest.raises(RecordMissing):
         run.put({"b:0": b"rows"})
     with pytest.raises(RecordMissing):
-        run.publish()
+        run.publish_snapshot()
     assert not store.loaded()
 
 
@@ -90,7 +90,7 @@ def test_a_snapshot_that_redis_lost_a_part_of_is_loaded_anew(any_redis: RedisSer
     run = store.begun(store.visit().enqueue)
     run.put({"meta": b"x"})
     run.progress(files_total=1, files_read=1)
-    run.publish()
+    run.publish_snapshot()
     assert store.record()["complete"] is True
     store.redis.delete(store.keys().progress(run.snapshot) if part == "progress" else store.keys().status)
     assert (store.record()["complete"], store.record()["partial"]) == (None, False)

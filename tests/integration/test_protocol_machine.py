@@ -97,7 +97,7 @@ class Protocol(RuleBasedStateMachine):
         current = self.store.current(run.session)
         loaded = self.store.loaded(run.session)
         try:
-            run.publish()
+            run.publish_snapshot()
         except StaleGeneration:
             return
         assert run.snapshot in (current, loaded), "only who may write publishes, and who did so hears yes again"

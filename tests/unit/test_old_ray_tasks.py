@@ -7,8 +7,8 @@ import pytest
 
 from workers.entities.ends import OldRay, TaskEnds
 from workers.task_events.log_starts import log_starts, with_log_starts
-from workers.task_events.merge import Attempt, merge
-from workers.task_events.records import Definition, Lifecycle, LogInfo, TaskRecord, encode_record, encode_records
+from workers.task_events.merge import merge
+from workers.task_events.records import Attempt, Definition, Lifecycle, LogInfo, TaskRecord, encode_record, encode_records
 from workers.task_events.rules import known_logs
 from workers.task_events.runtime_env import RuntimeEnvs
 from workers.task_events.task_range import merge_range

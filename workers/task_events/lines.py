@@ -12,7 +12,37 @@ import msgspec
 
 from shared.ray.proto_json import EVENT_TYPES
 from workers.bad_data import BAD_DATA, Skipped
-from workers.snake_case_events import camel_case
+
+_UNDERSCORE = re.compile(r"_([a-z0-9])")
+# Their keys are data, not field names.
+_MAPS = frozenset(
+    {
+        "requiredResources",
+        "labelSelector",
+        "refIds",
+        "labels",
+        "resources",
+        "metadata",
+        "customFields",
+        "envVars",
+        "unitResources",
+        "customResources",
+    }
+)
+
+
+def camel_case(value: Any) -> Any:
+    """The same event with camelCase field names: some collectors keep proto's own (`PRESERVE_PROTO_FIELD_NAME`)."""
+    if isinstance(value, list):
+        return [camel_case(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    renamed = {}
+    for key, item in value.items():
+        name = _UNDERSCORE.sub(lambda match: match[1].upper(), key)
+        renamed[name] = item if name in _MAPS else camel_case(item)
+    return renamed
+
 
 _decode = msgspec.json.Decoder(Any).decode
 _pack = msgspec.msgpack.Encoder().encode

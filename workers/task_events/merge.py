@@ -8,35 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter
 
-import msgspec
-
 from workers.entities.ends import TaskEnds
-from workers.task_events.records import Definition, ErrorInfo, Lifecycle, LogInfo, Profile, Span, decode_record
+from workers.task_events.records import Attempt, Lifecycle, Span, decode_record
 from workers.task_events.rules import end_from_outside, inferred_logs, known_logs, merged_logs
 
 # Live keeps the last so many profile events of an attempt (MAX_NUM_PROFILE_EVENTS_PER_TASK).
 PROFILE_EVENTS_KEPT = 1000
 # The rank of a node that an attempt's own worker named.
 _OWN = 2
-
-
-class Attempt(msgspec.Struct, gc=False):
-    """One attempt of one task. `states` maps a state to ms since the epoch; `profile` says whose `spans` are."""
-
-    task_id: str
-    number: int
-    definition: Definition | None = None
-    states: dict[str, int | None] = {}
-    node_id: str = ""
-    worker_id: str = ""
-    worker_pid: int = 0
-    error: ErrorInfo | None = None
-    logs: LogInfo | None = None
-    repr_name: str = ""
-    debugger_paused: bool | None = None
-    profile: Profile | None = None
-    spans: list[Span] = []
-    node_rank: int = 0
 
 
 def merge(task_id: str, encoded: Iterable[bytes], ends: TaskEnds) -> list[Attempt]:

@@ -91,3 +91,22 @@ encode_record = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(TaskRecord).decode
 encode_records = msgspec.msgpack.Encoder().encode
 decode_records = msgspec.msgpack.Decoder(Records).decode
+
+
+class Attempt(msgspec.Struct, gc=False):
+    """One attempt of one task. `states` maps a state to ms since the epoch; `profile` says whose `spans` are."""
+
+    task_id: str
+    number: int
+    definition: Definition | None = None
+    states: dict[str, int | None] = {}
+    node_id: str = ""
+    worker_id: str = ""
+    worker_pid: int = 0
+    error: ErrorInfo | None = None
+    logs: LogInfo | None = None
+    repr_name: str = ""
+    debugger_paused: bool | None = None
+    profile: Profile | None = None
+    spans: list[Span] = []
+    node_rank: int = 0

@@ -11,8 +11,7 @@ import msgspec
 
 from shared.ray.proto_json import RANK, id_or_none
 from shared.snapshot_format import Scalar
-from workers.task_events.merge import Attempt
-from workers.task_events.records import Definition, LogInfo, Profile, Span
+from workers.task_events.records import Attempt, Definition, LogInfo, Profile, Span
 
 # The filter columns of a task row, in the order of `TaskRow.values`.
 COLUMNS = (

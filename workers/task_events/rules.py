@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from workers.entities.ends import OldRay, TaskEnds
-from workers.task_events.records import Definition, ErrorInfo, LogInfo
-
-if TYPE_CHECKING:
-    from workers.task_events.merge import Attempt
+from workers.task_events.records import Attempt, Definition, ErrorInfo, LogInfo
 
 # GCS waits before it fails what a dead worker (1 s) or a finished job (15 s) left open: a death up to 14 s after the job's end wins.
 _JOB_END_GRACE_MS = 14_000

@@ -16,8 +16,8 @@ from shared.ray.lineage import LineageActor, LineageTask, summary_by_lineage
 from shared.snapshot_format import LoadedColumn, PartIndex, Scalar
 from workers.entities.ends import TaskEnds
 from workers.snapshot_writer import TablePart
-from workers.task_events.merge import Attempt, merge
-from workers.task_events.records import decode_records
+from workers.task_events.merge import merge
+from workers.task_events.records import Attempt, decode_records
 from workers.task_events.render import COLUMNS, DRIVER, TaskRow, render
 from workers.task_events.runtime_env import RuntimeEnvs
 
