@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -18,11 +19,15 @@ SUCCEEDED = "default/raycluster/raycap/session_2026-11-23_19-07-13_553337_1"
 
 
 @pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, recorded: Path, database: count[int]
-) -> Iterator[Deployment]:
+def bucket(tmp_path_factory: pytest.TempPathFactory, recorded: Path) -> Path:
+    """A copy: sessions are deleted here."""
+    return Path(shutil.copytree(recorded / "bucket", tmp_path_factory.mktemp("stored") / "bucket"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, bucket: Path, database: count[int]) -> Iterator[Deployment]:
     directory = tmp_path_factory.mktemp("indexing")
-    storage = {"STORAGE": f"file://{recorded / 'bucket'}", "JOB_INDEX": "true", "JOB_INDEX_INTERVAL": 1}
+    storage = {"STORAGE": f"file://{bucket}", "JOB_INDEX": "true", "JOB_INDEX_INTERVAL": 1}
     with deployment(directory, redis_server, storage, next(database)) as made:
         made.api()
         yield made
@@ -79,11 +84,11 @@ def test_what_redis_lost_comes_back(api: Api, whole: Deployment) -> None:
     wait_until(lambda: _jobs(api)["fail-job"]["complete"] is None, "the new one to be followed", 30)
 
 
-def test_old_sessions_are_deleted_on_a_schedule(api: Api, whole: Deployment, stored: Path) -> None:
+def test_old_sessions_are_deleted_on_a_schedule(api: Api, whole: Deployment, bucket: Path) -> None:
     """With their snapshots and jobs, but for those with a failed job. The last test: it takes the sessions of the others."""
     api.load(SUCCEEDED)
     whole.worker(RETENTION="1h", RETENTION_KEEP_FAILED="true", RETENTION_INTERVAL=60)
-    wait_until(lambda: _stored(stored) == {ref.rpartition("/")[2] for ref in (RICH, FAILING)}, "old sessions to go", 60)
+    wait_until(lambda: _stored(bucket) == {ref.rpartition("/")[2] for ref in (RICH, FAILING)}, "old sessions to go", 60)
     wait_until(lambda: {job["ref"] for job in _jobs(api).values()} == {RICH, FAILING}, "their jobs to go", 60)
     wait_until(lambda: api.client.get(f"/sessions/{SUCCEEDED}").status_code == 404, "the session to be unknown", 30)
 

@@ -80,7 +80,7 @@ def test_losses_that_redis_lost_are_not_taken_for_none(any_redis: RedisServer) -
     parse.complete_step()
     store.redis.delete(store.keys().progress(root.snapshot))
     with pytest.raises(RecordMissing):
-        taken(store, generation).publish()
+        taken(store, generation).publish_snapshot()
     assert not store.loaded()
 
 
@@ -124,8 +124,8 @@ def test_a_publish_said_twice_is_a_publish_and_overtaken_attempts_may_not(any_re
     with pytest.raises(StaleGeneration):
         first.put({"b:0": b"first"})
     with pytest.raises(StaleGeneration):
-        first.publish()
+        first.publish_snapshot()
     second.put({"meta": b"second"})
-    second.publish()
-    second.publish()
+    second.publish_snapshot()
+    second.publish_snapshot()
     assert store.fields(SESSION, store.loaded()) == {b"meta": b"second"}
