@@ -29,7 +29,6 @@ from api.documented import PROBLEM
 from api.draining import Draining
 from api.errors import add_error_handlers
 from api.export import routes as export
-from api.freed_memory import giving_back
 from api.host_names import HostNames, is_loopback
 from api.jobs import routes as all_jobs
 from api.jobs.table import JobTable
@@ -43,6 +42,7 @@ from api.sessions.service import Sessions
 from api.snapshots.fields import BlockCache
 from api.websocket import WebSocketGets
 from shared.catalogue import Catalogue
+from shared.freed_memory import giving_back
 from shared.live.factory import open_live
 from shared.logs import set_up_logs
 from shared.queue import LoadQueue, make_celery

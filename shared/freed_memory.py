@@ -1,16 +1,13 @@
-"""What a burst of large answers freed goes back to the system: glibc keeps it otherwise, for ever."""
+"""What a burst of large answers, or a large task, freed goes back to the system: glibc keeps it otherwise, for ever."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import anyio
-import anyio.to_thread
 
 _EVERY = 5.0
 _WORTH_IT = 16 << 20
@@ -19,31 +16,39 @@ _STATM = Path("/proc/self/statm")
 
 @asynccontextmanager
 async def giving_back() -> AsyncIterator[None]:
-    """While inside."""
-    task = asyncio.create_task(give_back())
+    """While inside, whenever this process has grown."""
+    task = asyncio.create_task(_keep_giving_back())
     try:
         yield
     finally:
         task.cancel()
 
 
-async def give_back() -> None:
-    """Until it is cancelled; nothing where the C library has no `malloc_trim`."""
-    trim = _trim()
-    if trim is None:
-        return
-    known = resident()
-    while True:
-        await anyio.sleep(_EVERY)
-        if resident() > known + _WORTH_IT:
-            await anyio.to_thread.run_sync(trim, 0)
-            known = resident()
+def give_back_above(limit: int) -> None:
+    """Now, if this process is larger than `limit` bytes."""
+    if resident() > limit:
+        give_back()
 
 
-def _trim() -> Callable[[int], int] | None:
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if _STATM.exists() else None
+def give_back() -> None:
+    """Nothing where the C library has no `malloc_trim`."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of this process in memory; 0 where the system does not say."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+async def _keep_giving_back() -> None:
+    known = resident()
+    while True:
+        await asyncio.sleep(_EVERY)
+        if resident() > known + _WORTH_IT:
+            await asyncio.to_thread(give_back)
+            known = resident()

@@ -8,10 +8,14 @@ import structlog
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun
 
+from shared.freed_memory import give_back_above
 from shared.logs import set_up_logs
 from shared.queue import make_celery
 from shared.settings import Settings
 from shared.store.keys import Keyspace
+
+# A process that is larger after a task gives back what that freed: peaks of one task after another would add up.
+_LARGE = 256 << 20
 
 settings = Settings.from_environment()
 keyspace = Keyspace.of(settings)
@@ -34,5 +38,6 @@ def _bind(task_id: str, task: Any, kwargs: dict[str, Any], **_: Any) -> None:
 
 
 @task_postrun.connect
-def _unbind(**_: Any) -> None:
+def _clean_up(**_: Any) -> None:
     structlog.contextvars.clear_contextvars()
+    give_back_above(_LARGE)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from shared.ray.lineage import LineageActor
-from shared.timeline import PythonTrace, Trace, new_trace
+from shared.timeline import PythonTrace, Trace
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
 from workers.task_events.ranges import Ranges
@@ -65,4 +65,4 @@ def engine_for(wanted: str) -> Engine:
         if wanted == "native":
             raise NoSuchEngine("RAY_HISTORY_ENGINE=native, and the core is not installed (pip install ./core)") from exc
         return PYTHON
-    return Engine("native", native_engine.NativeSplitter, native_engine.merge_range, native_engine.lineage, new_trace)
+    return Engine("native", native_engine.NativeSplitter, native_engine.merge_range, native_engine.lineage, native_engine.NativeTrace)

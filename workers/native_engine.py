@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageActor
 from shared.snapshot_format import BETWEEN_ROWS, LoadedColumn, Scalar, joint_counts
+from shared.timeline import new_trace
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
 from workers.snapshot_writer import BLOCK_ROWS, TablePart
@@ -89,6 +90,19 @@ def _column(values: list[Scalar], codes: bytes) -> LoadedColumn:
 def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> bytes:
     """As `task_events.task_range.lineage`."""
     return cast("bytes", _guarded(core.summary_by_lineage, list(chunks), actors))
+
+
+class NativeTrace:
+    """As `shared.timeline.Trace`."""
+
+    def __init__(self) -> None:
+        self._core = new_trace()
+
+    def events(self, texts: Sequence[bytes]) -> bytes:
+        return cast("bytes", _guarded(self._core.events, texts))
+
+    def end(self) -> bytes:
+        return cast("bytes", _guarded(self._core.end))
 
 
 def _counts(columns: dict[str, LoadedColumn]) -> dict[str, Counter[CountKey]]:
