@@ -6,11 +6,13 @@ Old is what nothing was added to for long: a cluster may run for months. Needs w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.errors import KubernetesUnavailable, ObjectNotFound, SessionIsLive
+import structlog
+
+from shared.errors import KubernetesUnavailable, ObjectNotFound, SessionIsLive, StorageUnavailable
 from shared.layout import METADATA_PREFIX, marker_key, old_prefix, session_of_marker, session_prefix
 from shared.live.heads import Heads
 from shared.live.port import LiveDirectory
@@ -18,6 +20,9 @@ from shared.live.resolver import ensure_dead
 from shared.sessions import Session
 from shared.settings import LiveSettings
 from shared.storage.port import ObjectInfo, Storage, StorageWriter
+from shared.unmarked_sessions import walked
+
+log = structlog.get_logger()
 
 _AT_ONCE = 1000
 _HOUR = re.compile(r"-(\d{4}-\d\d-\d\d-\d\d)(?:-\d+)?(?:\.jsonl)?(?:\.gz)?$")
@@ -78,11 +83,23 @@ class Retention:
         self._live = live
 
     def old_sessions(self, now: datetime) -> list[tuple[Session, datetime]]:
-        """Those that began before their namespace's limit, and the limit; the oldest first. Raises StorageUnavailable."""
-        found = {session for info in self._storage.list(METADATA_PREFIX) if (session := session_of_marker(info.key))}
+        """Those that began before their namespace's limit, and the limit; the oldest first. Raises StorageUnavailable.
+
+        Those without a marker, too, as a head leaves them that was killed hard; but not those in KubeRay's layout up to v1.6.
+        """
+        marked = {session for info in self._storage.list(METADATA_PREFIX) if (session := session_of_marker(info.key))}
+        found = [*marked, *self._unmarked({session.key for session in marked})]
         limits = [(session, self._policy.before(session.namespace, now)) for session in found]
         old = [(session, limit) for session, limit in limits if limit is not None and session.created < limit]
         return sorted(old, key=lambda one: (one[0].created, str(one[0].ref)))
+
+    def _unmarked(self, marked: Collection[str]) -> list[Session]:
+        try:
+            return [one for one in walked(self._storage) if one.prefixes == (session_prefix(one),) and one.key not in marked]
+        except StorageUnavailable as exc:
+            # Who may list only some prefixes deletes what has a marker.
+            log.warning("sessions without markers not looked for", error=str(exc))
+            return []
 
     def apply(self, session: Session, limit: datetime) -> Verdict | None:
         """Delete it, unless something was added since `limit` (None), or it runs, or is to be kept. Raises StorageUnavailable."""

@@ -77,6 +77,18 @@ def test_failed_sessions_and_other_namespaces_may_be_kept(tmp_path: Path) -> Non
     assert gone not in left(tmp_path)
 
 
+def test_a_session_without_a_marker_goes_too_and_another_layout_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = add(tmp_path, 100), add(tmp_path, 10)
+    for marker in (tmp_path / "cluster-metadata").rglob("session_*"):
+        marker.unlink()
+    LocalWriter(tmp_path).put(f"d_ns/{old}/logs/n/x.log", b"x")
+    assert prune(tmp_path) == 0
+    assert not list((tmp_path / "cluster-history").rglob(old))
+    assert list((tmp_path / "cluster-history").rglob(new))
+    assert list((tmp_path / "d_ns").rglob("x.log"))
+    assert "of 1 sessions" in capsys.readouterr().out
+
+
 def test_what_was_interrupted_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
