@@ -35,6 +35,8 @@ class WebSocketGets:
         headers = [(name, value) for name, value in scope["headers"] if name not in _OF_A_COPY]
         scheme = "https" if scope["scheme"] == "wss" else "http"
         asked = {**scope, "type": "http", "method": "GET", "scheme": scheme, "headers": headers, "extensions": {}, WEBSOCKET: True}
+        # Later versions expect `send` to tell that the client went: a log that grows slowly would not notice for long.
+        asked["asgi"] = {**scope["asgi"], "spec_version": "2.3"}
         answer = _Answer(receive, send, may_refuse=_REFUSAL in (scope.get("extensions") or {}))
         await self._app(asked, answer.receive, answer.send)
 

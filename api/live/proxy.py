@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.errors import dashboard_problem as problem
 from api.live.headers import to_client, to_head
+from api.live.websocket_tail import tail
+from api.websocket import WEBSOCKET
 from shared.errors import KubernetesUnavailable
 from shared.live.decision import explain_refusal
 from shared.live.head_probe import WAITING_THREADS
@@ -110,10 +112,14 @@ class LiveProxy:
     async def _once(
         self, request: Request, cluster: LiveCluster, url: httpx.URL, credentials: dict[str, str], *, has_body: bool
     ) -> httpx.Response:
+        headers = to_head(request.headers.raw, credentials, client_token=cluster.auth == "kubernetes")
+        if WEBSOCKET in request.scope:
+            with anyio.fail_after(self._settings.proxy_answer_timeout):
+                return await tail(url, headers, tls=self._heads.tls, server_name=self._heads.tls_server_name, proxy=self._heads.way_out)
         sent = self._client.build_request(
             request.method,
             url,
-            headers=to_head(request.headers.raw, credentials, client_token=cluster.auth == "kubernetes"),
+            headers=headers,
             content=request.stream() if has_body else None,
             extensions={**self._heads.extensions, "timeout": self._client.timeout.as_dict()},
         )

@@ -6,6 +6,7 @@ Host and port come from Kubernetes and from settings only; nothing that a reques
 from __future__ import annotations
 
 import ssl
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -83,7 +84,6 @@ class Heads:
         import httpx  # noqa: PLC0415
 
         settings = self._settings
-        kubernetes = self._configuration
         return httpx.AsyncClient(
             timeout=httpx.Timeout(
                 connect=settings.proxy_connect_timeout,
@@ -94,19 +94,33 @@ class Heads:
             limits=httpx.Limits(max_connections=settings.proxy_connections, max_keepalive_connections=_IDLE_CONNECTIONS),
             follow_redirects=False,
             trust_env=False,
-            verify=True if kubernetes is None else _ssl_context(kubernetes),
-            proxy=None if kubernetes is None else _way_out(kubernetes),
+            verify=self.tls or True,
+            proxy=self.way_out,
         )
 
     @property
     def through_api_server(self) -> bool:
         return self._configuration is not None
 
+    @cached_property
+    def tls(self) -> ssl.SSLContext | None:
+        """What a connection to the API server asks of its certificate; None: nothing else than others."""
+        return _ssl_context(self._configuration) if self._configuration else None
+
+    @property
+    def tls_server_name(self) -> str | None:
+        """Of a kubeconfig, where the certificate has another name than the address."""
+        return self._configuration.tls_server_name or None if self._configuration else None
+
+    @property
+    def way_out(self) -> str | None:
+        """The URL of the HTTP proxy in front of the API server."""
+        return _way_out(self._configuration) if self._configuration else None
+
     @property
     def extensions(self) -> dict[str, str]:
-        """Request extensions: the TLS server name of a kubeconfig."""
-        name = self._configuration.tls_server_name if self._configuration else None
-        return {"sni_hostname": name} if name else {}
+        """Request extensions for httpx: the TLS server name."""
+        return {"sni_hostname": self.tls_server_name} if self.tls_server_name else {}
 
 
 def refuse_climbing(path: str) -> None:

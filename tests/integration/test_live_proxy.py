@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from starlette.responses import RedirectResponse, Response
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
+from tests.live_kubernetes.head import BREAK
 from tests.live_kubernetes.objects import token_secret
 from tests.live_kubernetes.proxying import create_app
 from tests.live_kubernetes.serving import serving, unused_port
@@ -376,3 +379,60 @@ async def test_500_at_once_cost_kubernetes_nothing(w: World) -> None:
         assert w.api.requests[before:] == []
     assert w.api.asked("list") == w.api.asked("watch") == 1
     assert w.head.version_asked == 1
+
+
+TAIL = "/api/jobs/sub/logs/tail"
+
+
+def _followed(client: httpx.Client, path: str = f"{PATH_SCOPE}{TAIL}", **options: Any) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{client.base_url.port}{path}", open_timeout=20, proxy=None, **options)
+
+
+def test_a_jobs_log_is_followed_as_it_grows(w: World) -> None:
+    w.add_cluster(auth={"mode": "token", "secretName": "its-secret"})
+    w.api.put(token_secret("its-secret", "the-token"))
+    w.head.token = "the-token"
+    w.head.tails[TAIL] = ["first ü\n", "second\n"]
+    with proxying(w) as client, _followed(client, additional_headers={"cookie": "theirs=1"}) as websocket:
+        assert websocket.recv(timeout=20) == "first ü\n"
+        w.head.released = 1
+        assert websocket.recv(timeout=20) == "second\n"
+        w.head.released = 2
+        assert list(websocket) == []
+        assert websocket.close_code == 1000
+    seen = w.head.seen[-1]
+    assert (seen.method, seen.path, seen.headers["x-ray-authorization"]) == ("WEBSOCKET", TAIL, "Bearer the-token")
+    assert "cookie" not in seen.headers
+
+
+def test_who_stops_following_leaves_no_websocket_to_the_head(w: World) -> None:
+    w.add_cluster()
+    w.head.tails[TAIL] = ["first\n", "never\n"]
+    with proxying(w) as client:
+        with _followed(client, TAIL) as websocket:
+            assert websocket.recv(timeout=20) == "first\n"
+            assert w.head.tails_open == 1
+        wait_until(lambda: w.head.tails_open == 0, "the head's websocket to be closed")
+
+
+def test_a_head_that_refuses_a_websocket(w: World) -> None:
+    w.add_cluster()
+    with proxying(w) as client:
+        with pytest.raises(InvalidStatus) as refused:
+            _followed(client, "/api/jobs/unknown/logs/tail")
+        assert (refused.value.response.status_code, refused.value.response.body) == (404, b"404: Not Found")
+        w.head.token = "nobody knows it"
+        with pytest.raises(InvalidStatus) as unauthorized:
+            _followed(client, TAIL)
+        assert unauthorized.value.response.status_code == 401
+        assert b"head_unauthorized" in (unauthorized.value.response.body or b"")
+
+
+def test_a_log_that_breaks_off_is_no_whole_log(w: World) -> None:
+    w.add_cluster()
+    w.head.tails[TAIL] = ["first\n", BREAK]
+    with proxying(w) as client, _followed(client) as websocket:
+        assert websocket.recv(timeout=20) == "first\n"
+        w.head.released = 1
+        with pytest.raises(ConnectionClosedError):
+            websocket.recv(timeout=20)

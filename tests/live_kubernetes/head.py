@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.live_kubernetes.serving import serving
 
+BREAK = "break"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 # Ray's own: http_server_head.py does not ask for a token here.
 PUBLIC = ("/", "/api/authentication_mode", "/api/authenticate", "/api/gcs_healthz")
@@ -52,6 +54,8 @@ class Head:
     routes: dict[str, Callable[[Request], Response]] = field(default_factory=dict)
     sent: int = 0
     released: int = 0
+    tails: dict[str, list[str]] = field(default_factory=dict)
+    tails_open: int = 0
 
     def replay(self, directory: Path) -> None:
         """Answer as the dashboard did whose answers were recorded in `directory`, and run its session."""
@@ -64,7 +68,8 @@ class Head:
     @contextmanager
     def running(self) -> Iterator[Head]:
         """Listen; again on the same port after an end: a restart."""
-        with serving(Starlette(routes=[Route("/{path:path}", self._handle, methods=METHODS)]), self.port) as self.port:
+        routes = [Route("/{path:path}", self._handle, methods=METHODS), WebSocketRoute("/{path:path}", self._tail)]
+        with serving(Starlette(routes=routes), self.port) as self.port:
             yield self
 
     async def _handle(self, request: Request) -> Response:
@@ -90,7 +95,39 @@ class Head:
             return StreamingResponse(self._events(int(request.query_params["count"])), media_type="text/event-stream")
         return self._recorded(f"{raw}?{query}" if query else raw)
 
-    def _refusal(self, request: Request, path: str) -> Response | None:
+    async def _tail(self, socket: WebSocket) -> None:
+        """Messages of `tails`; each after the first waits for the test to raise `released`, and so does the end. BREAK is a crash."""
+        path, query = socket.scope["raw_path"].decode(), socket.scope["query_string"].decode()
+        self.seen.append(Seen("WEBSOCKET", path, query, dict(socket.headers)))
+        if refused := self._refusal(socket, path):
+            await socket.send_denial_response(refused)
+            return
+        if path not in self.tails:
+            await socket.send_denial_response(Response("404: Not Found", 404, media_type="text/plain"))
+            return
+        await socket.accept()
+        self.tails_open += 1
+        gone = asyncio.ensure_future(socket.receive())
+        try:
+            for number, text in enumerate([*self.tails[path], None]):
+                while self.released < number and not gone.done():  # noqa: ASYNC110 - raised from the test's thread
+                    await asyncio.sleep(0.005)
+                if gone.done():
+                    break
+                if text is None:
+                    await socket.close()
+                elif text == BREAK:
+                    await socket.close(1011)
+                    break
+                else:
+                    await socket.send_text(text)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            gone.cancel()
+            self.tails_open -= 1
+
+    def _refusal(self, request: HTTPConnection, path: str) -> Response | None:
         """Ray's middleware of RAY_AUTH_MODE=token, http_token_authentication.py."""
         if self.token is None or path in PUBLIC:
             return None

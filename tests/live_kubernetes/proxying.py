@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.errors import problem
 from api.live.service import LiveSessions
+from api.websocket import WebSocketGets
 from shared.errors import InvalidReference, KubernetesUnavailable
 from shared.live.factory import open_live
 from shared.sessions import LIVE, Session, SessionRef
@@ -61,7 +63,7 @@ def create_app(settings: LiveSettings) -> Starlette:
         Route("/sessions/{namespace}/{kind}/{name}/{session}/dashboard/{path:path}", respond, methods=METHODS),
         Route("/{path:path}", respond, methods=METHODS),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(WebSocketGets)])
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -40,11 +41,11 @@ def _scope(path: str = TAIL, query: str = "", **headers: str) -> dict[str, Any]:
 
 
 async def _sent(scope: Scope) -> list[Message]:
-    told = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "ignored"}, {"type": "websocket.disconnect"}])
+    told = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "ignored"}])
     sent: list[Message] = []
 
     async def receive() -> Message:
-        return next(told)
+        return next(told, None) or await asyncio.Future[Message]()  # it stays until it is told all
 
     async def send(message: Message) -> None:
         sent.append(message)
