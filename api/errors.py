@@ -26,6 +26,7 @@ STATUS: dict[type[errors.HistoryError], int] = {
     errors.JobNotFound: 404,
     errors.NoSessionChosen: 404,
     errors.SessionNotFound: 404,
+    errors.SessionDeleted: 404,
     errors.ObjectNotFound: 404,
     errors.SessionIsLive: 409,
     errors.StaleGeneration: 409,

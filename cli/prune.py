@@ -11,6 +11,7 @@ from cli import preflight
 from cli.collect import use_storage
 from shared.live.factory import open_live
 from shared.retention import Policy, Retention, age
+from shared.sessions import is_name
 from shared.settings import Settings
 from shared.storage.factory import open_storage, open_writer
 
@@ -32,6 +33,10 @@ def prune(
         kept_for = age(older_than)
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--older-than") from exc
+    for name in namespace or ():
+        if not is_name(name):
+            # An empty one, of a variable that is not set, must not mean all of them.
+            raise typer.BadParameter(f"{name!r} is no namespace", param_hint="--namespace")
     settings = Settings.from_environment()
     policy = Policy(dict.fromkeys(namespace or [""], kept_for), keep_failed)
     stored = open_storage(settings.storage)
@@ -41,8 +46,8 @@ def prune(
     retention = Retention(policy, stored, writer, (directory, heads, settings.live))
     sessions = objects = freed = 0
     try:
-        for session, limit in retention.old_sessions(datetime.now(UTC)):
-            verdict = retention.apply(session, limit)
+        for stored_session, limit in retention.old_sessions(datetime.now(UTC)):
+            verdict, session = retention.apply(stored_session, limit), stored_session.session
             if verdict is None:
                 continue
             if verdict.kept:

@@ -61,6 +61,12 @@ class SessionNotFound(HistoryError):
     code = "session_not_found"
 
 
+class SessionDeleted(HistoryError):
+    """The session is being deleted from the bucket, or is not there any more."""
+
+    code = "session_deleted"
+
+
 class ObjectNotFound(HistoryError):
     """The object store was asked, and there is no such object."""
 

@@ -37,7 +37,7 @@ class SessionRef:
         if kind not in KINDS:
             raise InvalidReference(f"unknown kind {kind!r}: use one of {', '.join(KINDS)}")
         for what, value in (("namespace", namespace), ("name", name)):
-            if not _NAME.fullmatch(value) or ".." in value:
+            if not is_name(value):
                 raise InvalidReference(f"{value!r} is no valid {what}")
         session = session or LATEST
         if session not in (LATEST, LIVE):
@@ -108,6 +108,11 @@ class Session:
     def from_dict(cls, data: dict[str, str | None]) -> Session:
         prefixes = data.get("prefixes") or ""
         return cls(**{**data, "prefixes": tuple(prefixes.splitlines())})  # type: ignore[arg-type]
+
+
+def is_name(text: str) -> bool:
+    """May a namespace or cluster be called so?"""
+    return bool(_NAME.fullmatch(text)) and ".." not in text
 
 
 def created_at(session: str) -> datetime:

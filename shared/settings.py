@@ -17,7 +17,9 @@ from shared.kuberay_env import kuberay_collector, kuberay_storage
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
-AGES = r"^\s*(([^\s,=]+\s*=\s*)?(\d+[hdw]|never)\s*(,\s*|$))*$"
+# Of at most a few hundred years: a longer one has no date that it began at.
+AGE = r"\d{1,6}h|\d{1,5}d|\d{1,4}w"
+AGES = rf"^\s*(([^\s,=]+\s*=\s*)?({AGE}|never)\s*(,\s*|$))*$"
 """Ages, of which each may name a namespace: `90d,team-a=2w,team-b=never`."""
 
 _MIB = 1 << 20

@@ -57,16 +57,20 @@ def delete_old(retention: Retention, redis: SyncRedis, keyspace: Keyspace, inter
         if lost is None or redis.exists(keyspace.retention_rests):
             return 0
         deleted, failed = 0, False
-        for session, limit in retention.old_sessions(datetime.now(UTC)):
+        for stored, limit in retention.old_sessions(_now(redis)):
+            session = stored.session
             if lost.is_set():
                 log.info("another worker deletes old sessions")
                 return deleted
             try:
-                verdict = retention.apply(session, limit)
-            except StorageUnavailable as exc:
+                verdict = retention.apply(stored, limit)
+            except Exception as exc:
                 failed = True
                 RETENTION_SESSIONS.labels("failed").inc()
-                log.warning("old session not deleted", session=session.key, code=exc.code, error=str(exc))
+                if isinstance(exc, StorageUnavailable):
+                    log.warning("old session not deleted", session=session.key, code=exc.code, error=str(exc))
+                else:
+                    log.exception("old session not deleted", session=session.key)
                 continue
             if verdict is None:
                 continue
@@ -80,6 +84,12 @@ def delete_old(retention: Retention, redis: SyncRedis, keyspace: Keyspace, inter
             log.info("old session deleted", session=session.key, objects=verdict.content.objects, bytes=verdict.content.bytes)
         redis.set(keyspace.retention_rests, int(failed), px=ms(min(interval, _AFTER_FAILURE) if failed else interval))
         return deleted
+
+
+def _now(redis: SyncRedis) -> datetime:
+    """By this machine's clock or Redis', whichever is behind: one that has jumped ahead must not delete anything."""
+    seconds, _ = redis.time()
+    return min(datetime.now(UTC), datetime.fromtimestamp(seconds, UTC))
 
 
 def _open(settings: Settings) -> Retention:

@@ -188,10 +188,15 @@ def _existing(root: Path, key: str) -> Path:
     except FileNotFoundError:
         if not _ESCAPE.search(key.encode()):
             raise
-        path = root
-        for part in key.split("/"):
-            path /= part if os.path.lexists(path / part) else _unescaped(part)
-        return path.resolve(strict=True)
+        return unescaped(root, key).resolve(strict=True)
+
+
+def unescaped(root: Path, key: str) -> Path:
+    """The path of a key some of whose escapes stand for bytes that are not UTF-8."""
+    path = root
+    for part in key.split("/"):
+        path /= part if os.path.lexists(path / part) else _unescaped(part)
+    return path
 
 
 def _unescaped(name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shared.errors import StorageUnavailable
+from shared.storage.local import unescaped
 from shared.storage.port import CHECK_KEY, file_chunks, is_key
 
 _CHUNK = 1 << 20
@@ -49,6 +50,8 @@ class LocalWriter:
         for key in keys:
             with self._errors():
                 path = self._path(key)
+                if not os.path.lexists(path):
+                    path = unescaped(self._root, key)
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
                 self._remove_empty(path.parent)

@@ -110,6 +110,14 @@ def test_what_was_interrupted_is_taken_up_again(
     assert "away" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("age", ["90", "d", "-1d", "90 days", ""])
+@pytest.mark.parametrize("namespace", ["", "*", "a_b"])
+def test_what_is_no_namespace_never_means_all_of_them(tmp_path: Path, namespace: str) -> None:
+    """`--namespace "$NAMESPACE"` where that is not set."""
+    old = add(tmp_path, 100)
+    assert prune(tmp_path, "--namespace", namespace) == 2
+    assert left(tmp_path) == {old}
+
+
+@pytest.mark.parametrize("age", ["90", "d", "-1d", "90 days", "", "999999d", "9" * 40 + "h"])
 def test_an_age_without_unit_is_refused(tmp_path: Path, age: str) -> None:
     assert run(["prune", "--storage", str(tmp_path), "--older-than", age]) == 2
