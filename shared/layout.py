@@ -93,6 +93,11 @@ def marker_key(session: Session) -> str:
     return f"{METADATA_PREFIX}raycluster/{session.namespace}_{session.cluster}/{session.session}"
 
 
+def old_marker_key(session: Session) -> str:
+    """The same up to KubeRay v1.6."""
+    return f"{OLD_METADATA_PREFIX}{session.cluster}_{session.namespace}/{session.session}"
+
+
 def session_of_marker(key: str) -> Session | None:
     """The session whose marker `key` is; None for any other key below METADATA_PREFIX.
 

@@ -7,13 +7,22 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import chain
 
 from shared.collector_documents import REPORT_NAME, decode_report
-from shared.errors import ObjectNotFound, StorageUnavailable
-from shared.layout import data_prefixes, endpoint_of, is_event_file, key_below
+from shared.errors import ObjectNotFound, SessionDeleted, StorageUnavailable
+from shared.layout import (
+    data_prefixes,
+    endpoint_of,
+    is_event_file,
+    key_below,
+    marker_key,
+    old_marker_key,
+    session_of_marker,
+    session_of_old_marker,
+)
 from shared.sessions import Session
 from shared.storage.port import ObjectInfo, Storage
 from shared.storage.read_ahead import Answer
@@ -72,9 +81,14 @@ class SessionFiles:
     temp_dirs: dict[str, str] = field(default_factory=dict)
     others: int = 0
 
+    @property
+    def none(self) -> bool:
+        """Is there nothing at all?"""
+        return not (self.others or self.events or self.endpoints or self.log_events or self.logs or self.reports)
+
     def digest(self) -> str:
-        """Of the names and sizes of all that a snapshot is made of: another one means that there is more."""
-        made_of = [*self.events, *self.endpoints.values(), *self.log_events, *self.logs]
+        """Of the names and sizes of all that a snapshot, or its losses, are made of: another one means that there is more."""
+        made_of = [*self.events, *self.endpoints.values(), *self.log_events, *self.logs, *self.reports]
         # Sorted: not every store lists in the order of keys.
         text = "\n".join(sorted(f"{file.key} {file.size}" for file in made_of))
         return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=12).hexdigest()
@@ -97,16 +111,28 @@ class Stored:
 
 
 def list_files(run: LoadRun, storage: Storage) -> SessionFiles:
-    """Raises StorageUnavailable: a session that could not be listed is not loaded at all."""
+    """Raises StorageUnavailable: a session that could not be listed is not loaded at all. SessionDeleted: there is nothing to load."""
     run.progress("listing")
 
     def unreadable(directory: ObjectInfo) -> None:
         run.loss(directory.key, StorageUnavailable.code, directory.unreadable)
 
     files = sort_files(run.session, chain.from_iterable(map(storage.list, data_prefixes(run.session))), unreadable)
+    if files.none and not run.losses()[1] and not _is_marked(storage, run.session):
+        raise SessionDeleted(f"the bucket holds nothing of {run.session.key} any more")
     files.temp_dirs = read_collector_reports(run, storage, files.reports)
     run.progress(files_total=len(files.events), bytes_total=sum(file.size for file in files.events))
     return files
+
+
+def _is_marked(storage: Storage, session: Session) -> bool:
+    """Only a marker makes a session of nothing: what was listed a moment ago may be deleted by now."""
+    unowned = replace(session, owner_kind=None, owner_name=None)
+    for marker in {marker_key(session), marker_key(unowned), old_marker_key(session)}:
+        found = (session_of_marker(info.key) or session_of_old_marker(info.key) for info in storage.list(marker.rpartition("/")[0] + "/"))
+        if any(one and one.key == session.key for one in found):
+            return True
+    return False
 
 
 def sort_files(session: Session, listing: Iterable[ObjectInfo], unreadable: Callable[[ObjectInfo], None]) -> SessionFiles:

@@ -23,6 +23,7 @@ from shared.errors import (
     Forbidden,
     LoadFailed,
     QueueFull,
+    SessionDeleted,
     SessionNotFound,
     SnapshotDamaged,
     SnapshotGone,
@@ -249,6 +250,8 @@ class Sessions:
             TAKEOVERS.labels("api").inc()
         if entry.outcome == "failed":
             error = (await self._read_status(session)).record["error"] or {}
+            if error.get("code") == SessionDeleted.code:
+                raise SessionNotFound(error["message"])
             raise LoadFailed(
                 error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after
             )
