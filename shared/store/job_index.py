@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -66,11 +66,15 @@ class JobIndex:
         return held_lock(self._redis, self._keys.lister, lease)
 
     def looks(self) -> dict[str, Look]:
-        """Of every session in the index; one whose jobs Redis has lost counts as not looked at."""
+        """Of every session in the index; one whose jobs Redis has lost, or that can't be read, counts as not looked at."""
         with redis_errors():
             looks = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.looks))
             present = set(cast("list[bytes]", self._redis.hkeys(self._keys.entries)))
-        return {name.decode(): _decode_look(look) for name, look in looks.items() if name in present}
+        found: dict[str, Look] = {}
+        for name, look in looks.items():
+            with suppress(msgspec.MsgspecError):
+                found |= {name.decode(): _decode_look(look)} if name in present else {}
+        return found
 
     def entry(self, session: str) -> bytes:
         """The jobs of a session as they are stored; b"" for none."""

@@ -203,3 +203,25 @@ def test_the_newest_sessions_are_kept(bucket: Bucket, redis: FakeRedis, clock: C
     clock.now += 31
     _lister(bucket, redis, clock, job_index_sessions=1).run_once()
     assert list(_indexed(redis)) == [NEW.key]
+
+
+def test_a_damaged_entry_is_written_anew_and_holds_nothing_up(bucket: Bucket, redis: FakeRedis, clock: Clock) -> None:
+    lister = _lister(bucket, redis, clock)
+    lister.run_once()
+    for key in (OLD.key, NEW.key):
+        redis.hset(KEYS.entries, key, b"of another version")
+    redis.hset(KEYS.looks, NEW.key, b"?")
+    (bucket._root / marker_key(OLD)).unlink()
+    shutil.rmtree(bucket._root / session_prefix(OLD))
+    clock.now += 31
+    _lister(bucket, redis, clock).run_once()
+    assert _indexed(redis) == {NEW.key: ["job-20 SUCCEEDED"]}
+
+
+def test_looks_of_a_clock_that_was_ahead_are_due(bucket: Bucket, redis: FakeRedis, clock: Clock) -> None:
+    clock.now += 365 * 86_400
+    _lister(bucket, redis, clock).run_once()
+    clock.now -= 365 * 86_400
+    _store(bucket._root, NEW, _ran("job-20", "FAILED"))
+    _lister(bucket, redis, clock).run_once()
+    assert _indexed(redis)[NEW.key] == ["job-20 FAILED"]

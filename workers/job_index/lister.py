@@ -15,7 +15,7 @@ import structlog
 
 from shared.catalogue import Catalogue
 from shared.errors import HistoryError, StoreUnavailable
-from shared.jobs import merged, unpack
+from shared.jobs import SessionJobs, merged, unpack
 from shared.metrics import JOB_LOOKS, JOB_PASS_SECONDS
 from shared.sessions import Session
 from shared.settings import JobIndexSettings, Settings
@@ -94,7 +94,7 @@ class JobLister:
             looks = self._index.looks()
             sessions = {one.key: one for one in self._catalogue.sessions()[: self._settings.job_index_sessions]}
             self._failed = {key: until for key, until in self._failed.items() if until > began and key in sessions}
-            due = [one for key, one in sessions.items() if key not in self._failed and (key not in looks or looks[key].due <= began)]
+            due = [one for key, one in sessions.items() if key not in self._failed and self._is_due(looks.get(key), began)]
             self._look_at(due[:_LOOKS_IN_A_PASS], looks, lost)
             self._remove([key for key in looks if key not in sessions], full=len(sessions) >= self._settings.job_index_sessions)
             left = max(0, len(due) - _LOOKS_IN_A_PASS)
@@ -138,7 +138,7 @@ class JobLister:
             return Look(digest, former.changed, self._next(former.changed))
         known = self._index.entry(session.key)
         told = read_jobs(self._storage, session, files)
-        if known and (stored := unpack(known)).complete is not None:
+        if (stored := _readable(session.key, known)) and stored.complete is not None:
             told = merged(stored, told)
         JOB_LOOKS.labels("changed").inc()
         if not self._index.put(session.key, told, former=known):
@@ -149,8 +149,15 @@ class JobLister:
 
     def _next(self, changed: int) -> int:
         now = self._now()
-        interval = round(self._settings.job_index_interval * 1000)
-        return now + min(max((now - changed) // _SHARE, interval), _SELDOM)
+        return now + min(max((now - changed) // _SHARE, self._interval), _SELDOM)
+
+    def _is_due(self, look: Look | None, now: int) -> bool:
+        """Also one that is due later than any look can make it: the clock of who looked was ahead."""
+        return look is None or not now < look.due <= now + max(_SELDOM, self._interval)
+
+    @property
+    def _interval(self) -> int:
+        return round(self._settings.job_index_interval * 1000)
 
     def _remove(self, keys: Iterable[str], *, full: bool) -> None:
         """What the catalogue does not name any more. It may not have found a session without a marker: the bucket is asked."""
@@ -159,8 +166,17 @@ class JobLister:
         JOB_LOOKS.labels("removed").inc(len(gone))
 
     def _is_stored(self, key: str) -> bool:
-        entry = self._index.entry(key)
-        return bool(entry) and list_job_files(self._storage, unpack(entry).session).found
+        entry = _readable(key, self._index.entry(key))
+        return entry is not None and list_job_files(self._storage, entry.session).found
 
     def _now(self) -> int:
         return round(self._clock() * 1000)
+
+
+def _readable(key: str, entry: bytes) -> SessionJobs | None:
+    """None for an entry that is not there, or damaged: it is written anew."""
+    try:
+        return unpack(entry) if entry else None
+    except ValueError as exc:
+        log.warning("entry of the index of jobs not readable", session=key, error=str(exc))
+        return None
