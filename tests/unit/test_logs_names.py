@@ -75,6 +75,13 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     assert time.process_time() - started < 1.0
 
 
+def test_many_stars_in_a_row_take_no_longer_than_two() -> None:
+    names = [f"worker-{number}.out" for number in range(300)]
+    started = time.process_time()
+    assert matching("**/" * 340 + "*", names) == names
+    assert time.process_time() - started < 1.0
+
+
 def test_names_are_those_of_files_and_of_the_directories_that_hold_them() -> None:
     keys = ["raylet.out", "serve/deep/x.log", "packed.log.gz", "empty/", "", "../out", "a//b", "a/./b", "x" * 2000]
     assert names_below("p/logs/", [ObjectInfo("p/logs/" + key, 1) for key in keys]) == [

@@ -33,7 +33,9 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     given = [part for part in pattern.split("/") if part not in ("", ".")]
     if not given or pattern.startswith("/") or ".." in given or len(pattern) > _MAX_PATTERN or "\0" in pattern:
         raise BadGlob(f"glob={pattern[:80]!r}: expected a pattern of names below the logs, such as *.out or **/worker-*")
-    parts: list[Part] = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in given]
+    # Several `**` in a row are one: each name would be tried at every one of them.
+    told = [part for part, after in zip(given, [*given[1:], ""], strict=True) if not part == after == "**"]
+    parts: list[Part] = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in told]
     only_directories = pattern.endswith("/")
 
     def matches(name: str) -> bool:
