@@ -93,8 +93,9 @@ class RightsFile:
         self._path = Path(path).expanduser()
         self._clock = clock
         self._looked_at = clock()
-        self._version = self._stat()
+        self._version: tuple[int, int, int] | None = self._stat()
         self._granted = _read(self._path)
+        self._trouble = ""
 
     def granted(self) -> Granted:
         now = self._clock()
@@ -109,9 +110,14 @@ class RightsFile:
     def _read_again(self) -> None:
         try:
             self._granted = _read(self._path)
+            self._trouble = ""
             log.info("rights read again", file=str(self._path))
         except SettingsError as exc:
-            log.warning("rights not read: the former stay in force", error=str(exc))
+            # Until it can be read, whatever changes then: an access right, or a file system that is away.
+            self._version = None
+            if self._trouble != str(exc):
+                self._trouble = str(exc)
+                log.warning("rights not read: the former stay in force", error=self._trouble)
 
     def _stat(self) -> tuple[int, int, int]:
         try:

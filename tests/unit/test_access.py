@@ -62,6 +62,22 @@ async def test_who_may_do_anything_in_a_namespace_may_see_it(tmp_path: Path) -> 
     assert not await caller.rights.may("b", "see")
 
 
+def test_a_revoked_token_ends_when_the_file_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    rights = RightsFile(_file(tmp_path)["auth_file"], lambda: now)
+    (tmp_path / "rights.toml").write_text("")
+    with monkeypatch.context() as patched:
+
+        def away(*_: object) -> str:
+            raise OSError(5, "Input/output error")
+
+        patched.setattr(Path, "read_text", away)
+        now += 2
+        assert rights.granted().of_token(TOKEN) is not None
+    now += 2
+    assert rights.granted().of_token(TOKEN) is None
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
