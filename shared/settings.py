@@ -9,13 +9,26 @@ import os
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
 from shared.kuberay_env import kuberay_collector, kuberay_storage
 
-Seconds = Annotated[float, Field(gt=0)]
+_TEN_YEARS = 315_360_000
+
+
+def _at_most_ten_years(seconds: float) -> float:
+    if seconds > _TEN_YEARS:
+        raise PydanticCustomError("too_long", "Input should be at most ten years")
+    return seconds
+
+
+# No store takes an endless time.
+Seconds = Annotated[float, Field(gt=0), AfterValidator(_at_most_ten_years)]
+SecondsOrNone = Annotated[float, Field(ge=0), AfterValidator(_at_most_ten_years)]
+WholeSeconds = Annotated[int, AfterValidator(_at_most_ten_years)]
 Bytes = Annotated[int, Field(gt=0)]
 # Of at most a few hundred years: a longer one has no date that it began at.
 AGE = r"\d{1,6}h|\d{1,5}d|\d{1,4}w"
@@ -49,7 +62,7 @@ class StorageSettings(_Concern):
         SecretStr(""), description="Azure connection string; empty: AZURE_STORAGE_* or a managed identity."
     )
     storage_read_ahead: Bytes = Field(64 * _MIB, description="Bytes of event files that one worker reads ahead.")
-    catalogue_max_age: float = Field(15.0, ge=0, description="How old a cached listing of clusters may be, in seconds.")
+    catalogue_max_age: SecondsOrNone = Field(15.0, description="How old a cached listing of clusters may be, in seconds.")
 
 
 class RedisSettings(_Concern):
@@ -88,11 +101,13 @@ class LoadSettings(_Concern):
     """How sessions are loaded and how long their snapshots live."""
 
     lease: Seconds = Field(20.0, description="A running load's claim lasts this long without renewal, in seconds.")
-    lease_renewal: Seconds = Field(5.0, description="How often a running load renews its claim, in seconds.")
+    lease_renewal: Seconds = Field(5.0, description="How often a running load renews its claim, in seconds; three times a lease at least.")
     queue_limit: int = Field(10_000, ge=0, description="Messages that may wait in the queue; with more no load is started. 0: any number.")
-    queue_lease: Seconds = Field(120.0, description="A claim that nobody visits or works on lasts this long, in seconds.")
-    freshness: float = Field(
-        60.0, ge=0, description="A visit looks this often at most whether the bucket holds more of a loaded session, in seconds; 0: never."
+    queue_lease: Seconds = Field(
+        120.0, description="A claim that nobody visits or works on lasts so long, in seconds; two leases at least."
+    )
+    freshness: SecondsOrNone = Field(
+        60.0, description="A visit looks this often at most whether the bucket holds more of a loaded session, in seconds; 0: never."
     )
     load_attempts: int = Field(3, ge=1, description="Attempts to load a session before it is failed.")
     retry_after_failure: Seconds = Field(60.0, description="A failed session may be tried again after this many seconds.")
@@ -115,6 +130,16 @@ class LoadSettings(_Concern):
     )
     range_tasks: int = Field(10_000, ge=1, description="Task attempts that one merge range aims at.")
 
+    @property
+    def claim_ttl(self) -> float:
+        """In seconds. Work on a load renews its claim more often than this, and a lease that ran out is seen before the claim expires."""
+        return max(self.queue_lease, 2 * self.lease)
+
+    @property
+    def renewal(self) -> float:
+        """In seconds."""
+        return min(self.lease_renewal, self.lease / 3)
+
 
 class ApiSettings(_Concern):
     """The HTTP side."""
@@ -131,17 +156,18 @@ class ApiSettings(_Concern):
     idle_connections: int = Field(
         1000, ge=10, description="Connections without a request per process; of more, the one that waits longest is closed."
     )
-    drain: float = Field(
-        0.0, ge=0, description="Seconds that an API process goes on to answer after SIGTERM, with /readz 503, before it closes its port."
+    drain: SecondsOrNone = Field(
+        0.0, description="Seconds that an API process goes on to answer after SIGTERM, with /readz 503, before it closes its port."
     )
     shutdown_grace: Seconds = Field(8.0, description="Seconds that open requests may take to end once the port is closed.")
     wait_limit: float = Field(30.0, ge=0, le=30, description="Longest `Prefer: wait` in seconds.")
-    enter_wait: float = Field(
+    enter_wait: SecondsOrNone = Field(
         0.0,
-        ge=0,
         description="KubeRay's way: seconds that /enter_cluster holds its answer until a load ends, then 503; 0: 202 at once.",
     )
-    dashboard_wait: float = Field(10.0, ge=0, description="How long a dashboard route waits for a load before it answers 503, in seconds.")
+    dashboard_wait: SecondsOrNone = Field(
+        10.0, description="Time that a dashboard route waits for a load before it answers 503, in seconds."
+    )
     block_cache: Bytes = Field(256 * _MIB, description="Bytes of unpacked snapshot blocks and answers that one API process keeps.")
     dashboard_dir: str = Field(
         "", description="Builds of the Ray dashboard's frontend, one per Ray version below this directory; each session gets its own."
@@ -158,7 +184,7 @@ class ApiSettings(_Concern):
     lists_per_minute: int = Field(6000, ge=0, description="Listings of sessions that one caller may ask for per minute; 0: any number.")
     event_streams: int = Field(200, ge=1, description="Streams of load events that one process serves at the same time.")
     exports: int = Field(8, ge=1, description="Files of /export that one process writes at the same time; each takes up to some 100 MiB.")
-    cookie_age: int = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
+    cookie_age: WholeSeconds = Field(600, ge=60, description="Lifetime of the session cookies, in seconds.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -182,7 +208,7 @@ class AuthSettings(_Concern):
     auth_age: Seconds = Field(
         60.0, description="How long an answer of Kubernetes about a caller is kept, in seconds: so long a revoked one may go on."
     )
-    login_age: int = Field(43_200, ge=60, description="Lifetime of a login, and of its cookie, in seconds.")
+    login_age: WholeSeconds = Field(43_200, ge=60, description="Lifetime of a login, and of its cookie, in seconds.")
     oidc_issuer: str = Field("", pattern=r"^(https?://\S+)?$", description="OpenID Connect provider, as it calls itself (`iss`).")
     oidc_client_id: str = Field("", description="Client id that the provider gave this server.")
     oidc_client_secret: SecretStr = Field(SecretStr(""), description="Client secret; none for a public client.")
@@ -255,11 +281,11 @@ class LiveSettings(_Concern):
         description="Without Kubernetes: believe what collectors announce of running clusters, and ask their dashboards.",
     )
     announced_age: Seconds = Field(60.0, description="A cluster whose collector was silent for so long is dead, in seconds.")
-    token_age: float = Field(5.0, ge=0, description="How long a dashboard token that was read from its Secret is kept, in seconds.")
+    token_age: SecondsOrNone = Field(5.0, description="How long a dashboard token that was read from its Secret is kept, in seconds.")
     dashboard_access: Literal["service", "apiserver"] = Field("service", description="Reach dashboards by service or by API server.")
     dashboard_host: str = Field("{service}.{namespace}.svc", description="Host name of a head service.")
     live_check_timeout: Seconds = Field(5.0, description="Deadline of asking a head for its session, retries included, in seconds.")
-    live_check_age: float = Field(2.0, ge=0, description="How long a head's answer about its session is kept, in seconds.")
+    live_check_age: SecondsOrNone = Field(2.0, description="How long a head's answer about its session is kept, in seconds.")
     proxy_methods: str = Field("GET,HEAD", description="HTTP methods that reach a live dashboard, separated by commas.")
     proxy_connect_timeout: Seconds = Field(3.0, description="Deadline of connecting to a live dashboard, in seconds.")
     proxy_answer_timeout: Seconds = Field(60.0, description="Deadline of the first byte of a live dashboard's answer, in seconds.")
@@ -302,7 +328,7 @@ class CollectSettings(_Concern):
         description="Address of the dashboard as the history server reaches it: the running cluster shows as live. Empty: not announced.",
     )
     collect_log_interval: Seconds = Field(300.0, description="A log that is still written is uploaded again this often, in seconds.")
-    collect_linger: float = Field(5.0, ge=0, description="Seconds after SIGTERM in which Ray's last events are waited for.")
+    collect_linger: SecondsOrNone = Field(5.0, description="Seconds after SIGTERM in which Ray's last events are waited for.")
     collect_grace: Seconds = Field(25.0, description="Seconds after SIGTERM in which everything is uploaded, what matters most first.")
 
     @property

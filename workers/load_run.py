@@ -254,7 +254,7 @@ class LoadRun:
         self._phase_began = time.monotonic()
 
     def _keep_renewing(self) -> None:
-        while not self._done.wait(self.settings.lease_renewal):
+        while not self._done.wait(self.settings.renewal):
             try:
                 if not self._attempts.renew(self._holder):
                     self._lost.set()

@@ -34,6 +34,10 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STORAGE_PATH_STYLE", "maybe"),
         ("REDIS_CONNECTIONS", "1"),
         ("COOKIE_AGE", "59"),
+        ("SNAPSHOT_TTL", "inf"),
+        ("SNAPSHOT_TTL", "1e18"),
+        ("FRESHNESS", "inf"),
+        ("LOGIN_AGE", "99999999999999999999"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -51,6 +55,16 @@ def test_values_are_read_and_empty_ones_are_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RAY_HISTORY_PORT", "")
     settings = Settings.from_environment()
     assert (settings.load.lease, settings.api.port) == (7.5, 8080)
+
+
+@pytest.mark.parametrize(("lease", "renewal", "queue_lease"), [("2", "5", "120"), ("20", "60", "1")])
+def test_a_load_is_renewed_before_its_lease_and_its_claim_end(
+    monkeypatch: pytest.MonkeyPatch, lease: str, renewal: str, queue_lease: str
+) -> None:
+    for name, value in (("LEASE", lease), ("LEASE_RENEWAL", renewal), ("QUEUE_LEASE", queue_lease)):
+        monkeypatch.setenv(f"RAY_HISTORY_{name}", value)
+    load = Settings.from_environment().load
+    assert 3 * load.renewal <= load.lease <= load.claim_ttl / 2
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

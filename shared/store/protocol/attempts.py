@@ -156,12 +156,12 @@ class Attempts:
         self._keys = keys
         self._settings = settings
         # For as long as a claim may outlast its workers, and for somebody to come after it.
-        self._remembered = max(settings.retry_after_failure, 2 * settings.queue_lease) + settings.lease * settings.load_attempts
+        self._remembered = max(settings.retry_after_failure, 2 * settings.claim_ttl) + settings.lease * settings.load_attempts
 
     def begin(self, generation: str, run: str, *, redelivered: bool) -> tuple[Begun, int]:
         """What is to be done for a message of this load, and the attempt's number. `redelivered`: the queue lost who had begun it."""
         s = self._settings
-        times = [ms(s.lease), ms(s.queue_lease), ms(self._remembered)]
+        times = [ms(s.lease), ms(s.claim_ttl), ms(self._remembered)]
         crashed = f"its workers were lost in {s.load_attempts} attempts: out of memory?"
         failure = [ms(s.retry_after_failure), ms(s.snapshot_ttl), _CRASHED, crashed]
         found = self._run(BEGIN_ATTEMPT, [generation, run, int(redelivered), *times, s.load_attempts, *failure])
@@ -170,7 +170,7 @@ class Attempts:
 
     def renew(self, holder: Holder, phase: str = "", report: str = "") -> bool:
         """Hold on to the load, or the step, for a lease, and say how far it is."""
-        times = [ms(self._settings.lease), ms(self._settings.queue_lease)]
+        times = [ms(self._settings.lease), ms(self._settings.claim_ttl)]
         return bool(self._run(RENEW, [*holder.words, *times, phase, report]))
 
     def write_snapshot(self, holder: Holder, fields: Mapping[str, bytes], written: int) -> bool:
@@ -212,7 +212,7 @@ class Attempts:
 
     def _write(self, holder: Holder, kind: str, fields: Mapping[str, bytes], written: int) -> bool:
         pairs = [word for pair in fields.items() for word in pair]
-        return _done(self._run(WRITE, [*holder.words, kind, ms(self._settings.queue_lease), written, *pairs]))
+        return _done(self._run(WRITE, [*holder.words, kind, ms(self._settings.claim_ttl), written, *pairs]))
 
     def _run(self, body: str, arguments: list[Any]) -> Any:
         with redis_errors():

@@ -124,11 +124,11 @@ class Ledger:
     def plan(self, snapshot: str, run: str, phases: list[tuple[str, int]]) -> bool:
         """The steps of an attempt: how many of each phase. A phase begins when the one before it is done."""
         words = [word for phase in phases for word in phase]
-        return bool(self._run(PLAN, [snapshot, run, ms(self._settings.queue_lease), *words]))
+        return bool(self._run(PLAN, [snapshot, run, ms(self._settings.claim_ttl), *words]))
 
     def take_step(self, snapshot: str, token: str, message: str, *, redelivered: bool) -> Step | Literal["busy", "over"]:
         """A step that waits, whose hold ran out, or that was taken for this very `message`, if the queue lost who took it."""
-        times = [ms(self._settings.lease), ms(self._settings.queue_lease)]
+        times = [ms(self._settings.lease), ms(self._settings.claim_ttl)]
         found = self._run(TAKE_STEP, [snapshot, token, *times, message, int(redelivered)])
         if text(found[0]) == "step":
             return Step(text(found[1]), int(found[2]), int(found[3]), int(found[4]))
@@ -136,7 +136,7 @@ class Ledger:
 
     def complete_step(self, holder: Holder, report: str) -> int | None:
         """How many steps a new phase has, if this was the last of its own, else 0; None: it was another holder's by now."""
-        opened = int(self._run(COMPLETE_STEP, [holder.snapshot, holder.token, holder.step, ms(self._settings.queue_lease), report]))
+        opened = int(self._run(COMPLETE_STEP, [holder.snapshot, holder.token, holder.step, ms(self._settings.claim_ttl), report]))
         return None if opened < 0 else opened
 
     def _run(self, body: str, arguments: list[Any]) -> Any:

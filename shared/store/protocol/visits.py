@@ -220,7 +220,7 @@ def drop_from_worker(redis: Redis, keyspace: Keyspace, session_key: str) -> None
 
 
 def claim_arguments(s: LoadSettings, *, force: bool) -> list[Any]:
-    times = [ms(s.snapshot_ttl), ms(s.queue_lease), ms(s.lease)]
+    times = [ms(s.snapshot_ttl), ms(s.claim_ttl), ms(s.lease)]
     limits = [s.load_attempts, ms(s.retry_after_failure), round(s.freshness * 1000), _TIMES_OF_A_LOAD]
     return [new_token(), int(force), *times, *limits, _CRASHED, _CRASHED_MESSAGE.format(attempts=s.load_attempts)]
 
