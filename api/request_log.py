@@ -15,6 +15,7 @@ import structlog
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.rules import LONGEST_KEPT
 from api.draining import Draining
 from shared.metrics import REQUEST_SECONDS
 
@@ -32,7 +33,7 @@ class RouteNames:
         self._known: Callable[[str], str] = lru_cache(maxsize=4096)(self._find)
 
     def name(self, path: str) -> str:
-        return self._known(path)
+        return (self._known if len(path) <= LONGEST_KEPT else self._find)(path)
 
     def _find(self, path: str) -> str:
         inside = _IN_SESSION.fullmatch(path)

@@ -56,6 +56,10 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+# Paths that are longer are none of ours: keeping what was found for each would fill the memory.
+LONGEST_KEPT = 1000
+
+
 def rule_of(method: str, path: str) -> Rule | None:
     """The rule of a route by its pattern; a `/` at the end of one means nothing where the same route has one without."""
     asked = "GET" if method == "HEAD" else method
@@ -67,7 +71,11 @@ class RouteRules:
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._routes = list(routes)
-        self.of = lru_cache(maxsize=4096)(self._find)
+        self._known = lru_cache(maxsize=4096)(self._find)
+
+    def of(self, method: str, path: str) -> Rule | None:
+        """None: there is no rule for it."""
+        return (self._known if len(path) <= LONGEST_KEPT else self._find)(method, path)
 
     def _find(self, method: str, path: str) -> Rule | None:
         """None: there is no rule for it. What is no route of ours is the dashboard's, by the cookies."""

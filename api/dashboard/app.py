@@ -163,7 +163,7 @@ class Dashboard:
                 return
             size = answer.size
             if answer.status == 200 and size * _LARGEST_SHARE <= self._settings.block_cache and scope["method"] != "HEAD":
-                cache.put(cache_key, answer, size + 1024)
+                cache.put(cache_key, answer, size)
         status = answer.status
         if status == 404 and answer.body != [answers.NOT_FOUND] and passed_on_by_ray(headers):
             # A Ray dashboard in front takes 404 for "ask your own cluster", which may well have a job of the same id.

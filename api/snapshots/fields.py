@@ -17,6 +17,8 @@ from shared.snapshot_format import Meta
 from shared.store.client import redis_errors
 from shared.store.keys import SessionKeys
 
+# What an entry costs beside its piece and its key.
+_OF_AN_ENTRY = 512
 # Unpacking more pieces than this at once leaves the event loop.
 _UNPACKED_HERE = 4
 _THREADS = 2
@@ -38,8 +40,10 @@ class BlockCache:
         return entry[0]
 
     def put(self, key: tuple[str, str, str], piece: Any, size: int) -> None:
-        if size <= self._pieces.maxsize:
-            self._pieces[key] = (piece, size)
+        # Keys may be as long as the longest query string, and pieces empty.
+        cost = size + sum(map(len, key)) + _OF_AN_ENTRY
+        if cost <= self._pieces.maxsize:
+            self._pieces[key] = (piece, cost)
             CACHE_BYTES.set(self._pieces.currsize)
 
     @property

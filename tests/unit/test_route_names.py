@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from fastapi import APIRouter
 
+from api.access.rules import RouteRules
 from api.request_log import OTHER, RouteNames
 
 
@@ -39,3 +42,15 @@ def _names() -> RouteNames:
 )
 def test_name(path: str, name: str) -> None:
     assert _names().name(path) == name
+
+
+def test_long_paths_are_not_kept() -> None:
+    """A path may be as long as a request's head: thousands of them would fill the memory."""
+    names, rules = _names(), RouteRules(APIRouter().routes)
+    tracemalloc.start()
+    for number in range(500):
+        assert names.name(f"/{number}/" + "x" * 60_000) == OTHER
+        assert rules.of("GET", f"/{number}/" + "x" * 60_000) == "see"
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000

@@ -38,3 +38,15 @@ async def test_no_document_is_not_no_snapshot() -> None:
     await redis.flushall()
     with pytest.raises(SnapshotGone):
         await _reader(redis).doc("long")
+
+
+def test_long_names_and_empty_pieces_count() -> None:
+    """A name may hold the query string of a request, and a client may send any number of them."""
+    cache = BlockCache(1 * _MIB)
+    for number in range(100):
+        cache.put(("session", "1", f"{number}" + "x" * 60_000), b"", 0)
+    kept = [number for number in range(100) if cache.get(("session", "1", f"{number}" + "x" * 60_000)) is not None]
+    assert 10 < len(kept) < 18
+    for number in range(10_000):
+        cache.put(("session", "1", f"logs:{number}"), [], 0)
+    assert sum(cache.get(("session", "1", f"logs:{number}")) is not None for number in range(10_000)) < 2_500
