@@ -76,6 +76,11 @@ class JobIndex:
                 found |= {name.decode(): _decode_look(look)} if name in present else {}
         return found
 
+    def sessions(self) -> list[str]:
+        """Every session that is in the index."""
+        with redis_errors():
+            return [name.decode() for name in cast("list[bytes]", self._redis.hkeys(self._keys.entries))]
+
     def entry(self, session: str) -> bytes:
         """The jobs of a session as they are stored; b"" for none."""
         with redis_errors():

@@ -225,3 +225,12 @@ def test_looks_of_a_clock_that_was_ahead_are_due(bucket: Bucket, redis: FakeRedi
     _store(bucket._root, NEW, _ran("job-20", "FAILED"))
     _lister(bucket, redis, clock).run_once()
     assert _indexed(redis)[NEW.key] == ["job-20 FAILED"]
+
+
+def test_what_a_load_told_of_a_session_that_is_gone_goes_too(bucket: Bucket, redis: FakeRedis, clock: Clock) -> None:
+    """It was deleted while it was loaded, before or after anybody had looked at it."""
+    gone = Session("default", "raycap", "session_2026-11-01_10-00-00_000001_1")
+    index = JobIndex(redis, Keyspace())  # type: ignore[arg-type]
+    index.put(gone.key, SessionJobs(gone.to_dict(), [job_of_row({"submission_id": "x", "status": "FAILED"})], complete=True))
+    _lister(bucket, redis, clock).run_once()
+    assert set(_indexed(redis)) == {OLD.key, NEW.key}

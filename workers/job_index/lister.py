@@ -96,7 +96,9 @@ class JobLister:
             self._failed = {key: until for key, until in self._failed.items() if until > began and key in sessions}
             due = [one for key, one in sessions.items() if key not in self._failed and self._is_due(looks.get(key), began)]
             self._look_at(due[:_LOOKS_IN_A_PASS], looks, lost)
-            self._remove([key for key in looks if key not in sessions], full=len(sessions) >= self._settings.job_index_sessions)
+            # A load tells of its session whether anybody has looked at it or not.
+            gone = [key for key in self._index.sessions() if key not in sessions]
+            self._remove(gone, full=len(sessions) >= self._settings.job_index_sessions)
             left = max(0, len(due) - _LOOKS_IN_A_PASS)
             # While some are left, the next pass is due at once.
             self._index.end_pass(passed=0 if left else self._now(), listed=began, left=left, failed=len(self._failed))
