@@ -209,7 +209,7 @@ class JobTable:
     async def _follow(self) -> None:
         changes = await self._reader.changes(self._last)
         removed: set[str] = set()
-        if changes.count != len(self._view.session_keys):
+        if changes.count != len(self._view.session_keys | changes.entries.keys()):
             removed = self._view.session_keys - await self._reader.sessions()
         if changes.entries or removed:
             self._view = await anyio.to_thread.run_sync(self._view.changed, changes.entries, removed)

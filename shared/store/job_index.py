@@ -140,11 +140,15 @@ class JobIndexReader:
         self._keys = keyspace.job_index
 
     async def changes(self, after: float) -> Changes:
+        """All entries, if the last change is an earlier one: it was filled anew, and its Redis' clock is behind the former's."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.zrangebyscore(self._keys.changes, f"({after:.0f}", "+inf", withscores=True)
                 pipe.zcard(self._keys.changes)
-                changed, count = await pipe.execute()
+                pipe.zrange(self._keys.changes, -1, -1, withscores=True)
+                changed, count, newest = await pipe.execute()
+        if newest and newest[0][1] < after:
+            return await self.changes(0.0)
         return Changes(await self._entries([name for name, _ in changed]), max((number for _, number in changed), default=after), count)
 
     async def sessions(self) -> set[str]:

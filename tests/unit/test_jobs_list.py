@@ -233,6 +233,9 @@ async def test_changes_are_followed(index: JobIndex, table: JobTable, server: Fa
     assert await names() == ["other", "try"]
     index.remove([FIRST.key])
     assert await names() == ["try"]
+    index.remove([SECOND.key])
+    index.put(FIRST.key, ENTRIES[0])
+    assert await names() == ["load-a", "load-b"], "as many as before"
     FakeRedis(server=server).flushall()
     assert await names() == []
     index.put(FIRST.key, ENTRIES[0])
@@ -240,6 +243,18 @@ async def test_changes_are_followed(index: JobIndex, table: JobTable, server: Fa
     FakeRedis(server=server).hset(Keyspace().job_index.entries, SECOND.key, b"damaged")
     FakeRedis(server=server).zadd(Keyspace().job_index.changes, {SECOND.key: 9e15})
     assert await names() == ["load-a", "load-b"]
+
+
+async def test_an_index_that_is_filled_anew_by_a_clock_behind_is_followed(index: JobIndex, table: JobTable, server: FakeServer) -> None:
+    index.put(FIRST.key, ENTRIES[0])
+    redis = FakeRedis(server=server)
+    redis.zadd(Keyspace().job_index.changes, {FIRST.key: 8e15})
+    assert _names(await table.view(), JobQuery())
+    redis.flushall()
+    index.put(SECOND.key, ENTRIES[1])
+    assert _names(await table.view(), JobQuery()) == ["try"]
+    index.put(SECOND.key, _entry(SECOND, _job("again")))
+    assert _names(await table.view(), JobQuery()) == ["again"]
 
 
 async def test_many_sessions_are_taken_over_at_once(index: JobIndex, table: JobTable) -> None:
