@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,11 +10,16 @@ import typer
 
 from cli import preflight
 from cli.collect import use_storage
+from cli.output import Failed
+from shared.errors import StorageUnavailable
 from shared.live.factory import open_live
 from shared.retention import Policy, Retention, age
 from shared.sessions import is_name
 from shared.settings import Settings
 from shared.storage.factory import open_storage, open_writer
+
+# So many sessions in a row that failed are an outage.
+_OUTAGE = 3
 
 
 def prune(
@@ -44,10 +50,19 @@ def prune(
     stored.check()
     directory, heads = open_live(settings.live, stored)
     retention = Retention(policy, stored, writer, (directory, heads, settings.live))
-    sessions = objects = freed = 0
+    sessions = objects = freed = failed = failed_in_a_row = 0
     try:
         for stored_session, limit in retention.old_sessions(datetime.now(UTC)):
-            verdict, session = retention.apply(stored_session, limit), stored_session.session
+            session = stored_session.session
+            try:
+                verdict = retention.apply(stored_session, limit)
+            except StorageUnavailable as exc:
+                failed, failed_in_a_row = failed + 1, failed_in_a_row + 1
+                print(f"failed   {session.ref}  {exc}", file=sys.stderr)
+                if failed_in_a_row >= _OUTAGE:
+                    raise
+                continue
+            failed_in_a_row = 0
             if verdict is None:
                 continue
             if verdict.kept:
@@ -62,6 +77,8 @@ def prune(
             writer.close()
         stored.close()
     print(f"{'would free' if dry_run else 'freed'} {_amount(objects, freed)} of {sessions} sessions")
+    if failed:
+        raise Failed(f"{failed} sessions could not be looked at, or not deleted")
 
 
 def _amount(objects: int, size: int) -> str:

@@ -17,6 +17,7 @@ from shared.errors import (
     HistoryError,
     KubernetesUnavailable,
     RecordMissing,
+    SessionDeleted,
     SessionIsLive,
     StaleGeneration,
     StorageUnavailable,
@@ -176,7 +177,7 @@ def _recorded(task: Any, run: LoadRun) -> Iterator[None]:
             run.fail(exc.code, str(exc), retryable=True, retry_after=min(_RETRY_AFTER_OUTAGE, after))
         except (StaleGeneration, StoreUnavailable):
             raise
-        except (StorageUnavailable, KubernetesUnavailable, RecordMissing) as exc:
+        except (StorageUnavailable, KubernetesUnavailable, RecordMissing, SessionDeleted) as exc:
             log.warning("load failed", code=exc.code, error=str(exc))
             run.fail(exc.code, str(exc), retryable=True, retry_after=min(_RETRY_AFTER_OUTAGE, after))
         except SessionIsLive as exc:

@@ -110,6 +110,25 @@ def test_what_was_interrupted_is_taken_up_again(
     assert "away" in capsys.readouterr().err
 
 
+def test_one_that_can_not_be_deleted_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stays, _ = add(tmp_path, 101, cluster="stays"), add(tmp_path, 100)
+    real = LocalWriter.delete
+
+    def refuses(self: LocalWriter, keys: list[str]) -> None:
+        if any("/stays/" in key for key in keys):
+            raise StorageUnavailable("denied")
+        real(self, keys)
+
+    monkeypatch.setattr(LocalWriter, "delete", refuses)
+    assert prune(tmp_path) == 1
+    assert left(tmp_path) == {stays}
+    said = capsys.readouterr()
+    assert "of 1 sessions" in said.out
+    assert f"failed   ns/raycluster/stays/{stays}  denied" in said.err
+
+
 @pytest.mark.parametrize("namespace", ["", "*", "a_b"])
 def test_what_is_no_namespace_never_means_all_of_them(tmp_path: Path, namespace: str) -> None:
     """`--namespace "$NAMESPACE"` where that is not set."""
