@@ -15,6 +15,8 @@ from shared.sessions import Kind, SessionRef, created_at
 from shared.storage.port import Storage
 
 _KEPT = 2.0
+# Clocks differ, but a heartbeat from this far ahead would keep its cluster alive for as long after its end.
+_AHEAD = 3600.0
 
 
 class AnnouncedClusters:
@@ -67,7 +69,7 @@ class AnnouncedClusters:
             for info, content in self._storage.read_many(self._storage.list(ANNOUNCED_PREFIX)):
                 if isinstance(content, StorageUnavailable):
                     raise content
-                cluster = _live_cluster(info.key, content, now - self._max_age) if isinstance(content, bytes) else None
+                cluster = _live_cluster(info.key, content, now - self._max_age, now + _AHEAD) if isinstance(content, bytes) else None
                 if cluster is not None:
                     found.append(cluster)
         except StorageUnavailable as exc:
@@ -75,14 +77,15 @@ class AnnouncedClusters:
         return sorted(found, key=lambda cluster: (cluster.created, cluster.key), reverse=True)
 
 
-def _live_cluster(key: str, content: bytes, not_before: float) -> LiveCluster | None:
-    """None for one that is too old, or that is none: anybody who can write the bucket can write here."""
+def _live_cluster(key: str, content: bytes, not_before: float, not_after: float) -> LiveCluster | None:
+    """None for one that is too old or ahead, or that is none: anybody who can write the bucket can write here."""
     try:
         said = decode_announcement(content)
         SessionRef.of(said.namespace, "raycluster", said.cluster)
         created = created_at(said.session)
         address = urlsplit(said.dashboard)
-        if said.heartbeat < not_before or key != announcement_key(said.namespace, said.cluster) or not _is_address(said.dashboard):
+        too_old_or_ahead = not not_before <= said.heartbeat <= not_after
+        if too_old_or_ahead or key != announcement_key(said.namespace, said.cluster) or not _is_address(said.dashboard):
             return None
     except (ValueError, InvalidReference):
         return None

@@ -68,6 +68,14 @@ def test_a_head_whose_collector_fell_silent_is_dead(bucket: Bucket) -> None:
     assert before_asking(SESSION, bucket.clusters.get("ns", "c")).state is State.DEAD
 
 
+def test_a_heartbeat_from_far_ahead_keeps_nothing_alive(bucket: Bucket) -> None:
+    bucket.announce(heartbeat=NOW + 120)
+    assert bucket.clusters.fetch("ns", "c") is not None
+    for ahead in (86_400.0, 1e308):
+        bucket.announce(heartbeat=NOW + ahead)
+        assert bucket.clusters.fetch("ns", "c") is None
+
+
 @pytest.mark.parametrize(
     "changed",
     [
