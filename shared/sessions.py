@@ -91,8 +91,11 @@ class Session:
 
     @property
     def began(self) -> datetime:
-        """The instant that its name means."""
-        return self.created - self.utc_offset
+        """The instant that its name means; in the first and the last day of the calendar the time in its name."""
+        try:
+            return self.created - self.utc_offset
+        except OverflowError:
+            return self.created
 
     def to_dict(self) -> dict[str, str | None]:
         return {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.unit.session_events import HEAD, WORKER_NODE, built, driver_job, ms, node_states, state, stored, two_nodes
-from workers.entities.session_end import NODES_WITH_LOGS, SESSION_END
+from workers.entities.session_end import NODES_WITH_LOGS, SESSION_END, _logged_ms
 
 _EXPECTED = {"reason": "EXPECTED_TERMINATION", "reasonMessage": ""}
 _LOST = {"reason": "UNEXPECTED_TERMINATION", "reasonMessage": ""}
@@ -51,3 +52,7 @@ def test_every_node_with_logs_is_named_dead_or_unknown() -> None:
     events = [*two_nodes(), node_states(state("DEAD", 9, deathInfo=_LOST), node_id=WORKER_NODE)]
     named = built(events, stored(logs)).docs[NODES_WITH_LOGS]
     assert {node["node_id"]: node["state"] for node in named} == {HEAD: "ALIVE", WORKER_NODE: "DEAD", other: "UNKNOWN"}
+
+
+def test_a_log_line_at_the_end_of_the_calendar_tells_nothing() -> None:
+    assert _logged_ms("[9999-12-31 23:59:59,000 I 1 1] (gcs_server) x\n", timedelta(hours=-9)) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -112,3 +112,9 @@ def test_any_cursor_is_read_or_refused(text: str) -> None:
     except InvalidReference:
         return
     assert found
+
+
+@pytest.mark.parametrize(("name", "hours"), [("session_0001-01-01_00-00-00_000000_1", 9), ("session_9999-12-31_23-59-59_999999_1", -9)])
+def test_a_name_at_the_end_of_the_calendar_stops_no_list(name: str, hours: int) -> None:
+    session = Session("ns", "c", name, utc_offset=timedelta(hours=hours))
+    assert session.began == session.created

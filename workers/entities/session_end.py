@@ -65,7 +65,7 @@ def _logged_ms(tail: str, offset: timedelta) -> list[int]:
     for clock, ms in _LINE.findall(tail)[-1:]:
         try:
             moment = datetime.strptime(clock, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) - offset
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
         found.append(int(moment.timestamp()) * 1000 + int(ms))
     return found
