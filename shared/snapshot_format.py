@@ -33,7 +33,7 @@ FORMAT = 5
 BETWEEN_ROWS = b",\n"
 META = "meta"
 _ALL_ONES = "f" * 16
-_DOC_PIECE = 1 << 20
+DOC_PIECE = 1 << 20
 Scalar = str | int | float | bool | None
 # Columns of a keyed table whose combinations are counted at load: filters on them alone need no column to say how many rows pass.
 TALLIED = ("job_id", "type", "state")
@@ -158,7 +158,7 @@ def pack_doc(text: bytes) -> bytes:
 
 def doc_pieces(text: bytes) -> list[bytes]:
     """Some more pieces of a document that is packed while it is made."""
-    return [compress(text[at : at + _DOC_PIECE]) for at in range(0, len(text), _DOC_PIECE)]
+    return [compress(text[at : at + DOC_PIECE]) for at in range(0, len(text), DOC_PIECE)]
 
 
 @dataclass(frozen=True, slots=True)

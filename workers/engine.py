@@ -38,12 +38,12 @@ class TextSplitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`name` is "native" or "python". `lineage` takes what merged ranges left for one job, and its actors by id: a `TaskSummaries`."""
+    """`name` is "native" or "python". `lineage` takes what ranges left for one job, its actors by id, and what writes a `TaskSummaries`."""
 
     name: str
     splitter: Callable[[Ranges], TextSplitter]
     merge_range: Callable[[int, Iterable[bytes], TaskEnds], TaskRange]
-    lineage: Callable[[Iterable[bytes], dict[str, LineageActor]], bytes]
+    lineage: Callable[[Iterable[bytes], dict[str, LineageActor], Callable[[bytes], None]], None]
     new_trace: Callable[[], Trace]
 
 

@@ -2,7 +2,7 @@
 
 What one step leaves for the next lies in the load's own hash in Redis, compressed, and goes with the load. Its fields:
 `files:{part}`, `stored`; `l:{range}:{part}:{chunk}` task records; `e:{part}` other events; `s:{part}` what a part says of these; `ends`,
-`entities`; `m:{range}` what a merged range leaves; `n:{range}:{job}` what lineage needs of it.
+`entities`; `m:{range}` what a merged range leaves for all later steps, `d:{range}` its digest, `n:{range}:{job}` what lineage needs of it.
 """
 
 from __future__ import annotations
@@ -83,11 +83,10 @@ class _Parsed(msgspec.Struct, array_like=True):
 
 
 class _Merged(msgspec.Struct, array_like=True):
-    """What a merged range leaves for the last step."""
+    """What a merged range leaves for all later steps."""
 
     index: PartIndex
     counts: dict[str, list[tuple[CountKey, int]]]
-    digest: TaskDigest
 
 
 def unpacked_size(file: ObjectInfo) -> int:
@@ -151,9 +150,9 @@ def merge_range(run: LoadRun, storage: Storage, parts: int, ranges: int, number:
     merged = merge_one_range(run, number, list(_records(run, parts, number)), _read(run, "ends", TaskEnds))
     run.put(merged.fields)
     counts = {job: list(of_job.items()) for job, of_job in merged.counts.items()}
-    left = _Merged(merged.index, counts, digest_range(run, number, merged))
+    left = {f"m:{number}": _Merged(merged.index, counts), f"d:{number}": digest_range(run, number, merged)}
     lineage = {f"n:{number}:{job}": compress_passing(tasks) for job, tasks in merged.lineage.items()}
-    run.write_intermediate({f"m:{number}": compress_passing(_pack(left))} | lineage)
+    run.write_intermediate({name: compress_passing(_pack(of_range)) for name, of_range in left.items()} | lineage)
     run.drop_intermediate(_record_names(run, parts, number))
 
 
@@ -194,7 +193,9 @@ def finish_load(run: LoadRun, storage: Storage, parts: int, ranges: int, number:
         skipped.add(Skipped(report.skipped, report.samples))
     merged = [_read(run, f"m:{at}", _Merged) for at in range(ranges)]
     entities = _read(run, "entities", Entities)
-    finish(run, entities, [left.index for left in merged], _counts(merged), [left.digest for left in merged], skipped)
+    # One after the other: those of a hundred ranges take 180 MB.
+    digests = (_read(run, f"d:{at}", TaskDigest) for at in range(ranges))
+    finish(run, entities, [left.index for left in merged], _counts(merged), digests, skipped)
 
 
 def _counts(merged: list[_Merged]) -> dict[str, Counter[CountKey]]:

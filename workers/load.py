@@ -12,7 +12,7 @@ import structlog
 
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageActor
-from shared.snapshot_format import PartIndex, Tally, doc_field, pack_doc
+from shared.snapshot_format import PartIndex, Tally, doc_field, doc_pieces, pack
 from shared.storage.port import Storage
 from workers.bad_data import PASSING, Skipped
 from workers.engine import engine_for
@@ -78,15 +78,16 @@ def digest_range(run: LoadRun, number: int, tasks: TaskRange) -> TaskDigest:
 
 def lineage_fields(run: LoadRun, job: str, chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> dict[str, bytes]:
     """The task summary by lineage of one job, of what its ranges left for it. A defect of ours costs this summary."""
+    pieces: list[bytes] = []
     try:
-        summary = engine_for(run.settings.engine).lineage(chunks, actors)
+        engine_for(run.settings.engine).lineage(chunks, actors, lambda text: pieces.extend(doc_pieces(text)))
     except PASSING:
         raise
     except Exception as exc:
         log.exception("lineage lost", job=job)
         run.loss(f"lineage of job {job}", "internal_error", f"{type(exc).__name__}: {exc}")
         return {}
-    return {doc_field(f"tasks/by_lineage/{job}"): pack_doc(summary)}
+    return {doc_field(f"tasks/by_lineage/{job}"): pack(pieces)}
 
 
 def merge_all_entities(run: LoadRun, stored: Stored, events: list[dict[str, object]], skipped: Skipped) -> Entities:

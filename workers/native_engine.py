@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ import ray_history_core as core
 from shared.ray.columns import TASKS
 from shared.ray.function_summary import CountKey
 from shared.ray.lineage import LineageActor
-from shared.snapshot_format import BETWEEN_ROWS, LoadedColumn, Scalar, joint_counts
+from shared.snapshot_format import BETWEEN_ROWS, DOC_PIECE, LoadedColumn, Scalar, joint_counts
 from shared.timeline import new_trace
 from workers.bad_data import Skipped
 from workers.entities.ends import TaskEnds
@@ -87,9 +87,9 @@ def _column(values: list[Scalar], codes: bytes) -> LoadedColumn:
     return LoadedColumn(values, np.frombuffer(codes, "<u4"))
 
 
-def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> bytes:
-    """As `task_events.task_range.lineage`."""
-    return cast("bytes", _guarded(core.summary_by_lineage, list(chunks), actors))
+def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor], write: Callable[[bytes], None]) -> None:
+    """As `task_events.task_range.lineage`, a piece of a document at a time."""
+    _guarded(core.summary_by_lineage, list(chunks), actors, DOC_PIECE, write)
 
 
 class NativeTrace:

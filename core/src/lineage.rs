@@ -1,10 +1,10 @@
 //! Tasks grouped by who created them: the twin of `shared/ray/lineage.py`. Nothing recurses: a chain of tasks may be deeper than the stack.
 
 use crate::table::Error;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::cmp::min;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 const CREATION: &str = "ACTOR_CREATION_TASK";
 const KINDS: [(&str, &str); 3] = [("total_tasks", "NORMAL_TASK"), ("total_actor_tasks", "ACTOR_TASK"), ("total_actor_scheduled", CREATION)];
@@ -50,15 +50,24 @@ enum Key<'a> {
     Name,
 }
 
-/// `counts` by state; `order` is that among its siblings.
+/// Attempts by state, in the order of the states' names. Of most groups there is one.
+type Counts<'a> = Vec<(&'a str, i64)>;
+
+fn count<'a>(counts: &mut Counts<'a>, state: &'a str, more: i64) {
+    match counts.binary_search_by_key(&state, |(known, _)| known) {
+        Ok(at) => counts[at].1 += more,
+        Err(_) if counts.is_empty() => *counts = vec![(state, more)],
+        Err(at) => counts.insert(at, (state, more)),
+    }
+}
+
 struct Group<'a> {
     key: Key<'a>,
     name: &'a str,
     kind: &'a str,
     created: i64,
-    counts: BTreeMap<&'a str, i64>,
+    counts: Counts<'a>,
     children: Vec<usize>,
-    order: (i64, i64, i64, i64, bool),
 }
 
 struct Tree<'a> {
@@ -83,7 +92,7 @@ impl<'a> Tree<'a> {
         };
         for task in tasks {
             if let Some(number) = tree.add(task) {
-                *tree.groups[number].counts.entry(task.state).or_default() += 1;
+                count(&mut tree.groups[number].counts, task.state, 1);
             }
         }
         tree
@@ -185,48 +194,84 @@ impl<'a> Tree<'a> {
         for number in self.bottom_up() {
             let mut children = std::mem::take(&mut self.groups[number].children);
             let mut counts = std::mem::take(&mut self.groups[number].counts);
-            for (state, count) in children.iter().flat_map(|child| &self.groups[*child].counts) {
-                *counts.entry(state).or_default() += count;
+            for (state, more) in children.iter().flat_map(|child| &self.groups[*child].counts) {
+                count(&mut counts, state, *more);
             }
-            children.sort_by_key(|child| self.groups[*child].order);
+            children.sort_by_cached_key(|child| order(&self.groups[*child]));
             let group = &mut self.groups[number];
             (group.children, group.counts) = (children, counts);
-            group.order = order(group);
         }
-        self.roots.sort_by_key(|root| self.groups[*root].order);
+        self.roots.sort_by_cached_key(|root| order(&self.groups[*root]));
     }
 
     /// Each group around its children.
-    fn write(&self, out: &mut String) -> Result<(), Error> {
+    fn write(&self, out: &mut Pieces) -> Result<(), Error> {
         let mut stack: Vec<(usize, bool)> = self.roots.iter().rev().map(|root| (*root, true)).collect();
+        let mut is_first = true;
         while let Some((number, begins)) = stack.pop() {
+            out.hand_on_full()?;
             let group = &self.groups[number];
             if begins {
-                out.push_str(if out.ends_with('[') { "" } else { "," });
-                out.push_str(serde_json::to_string(&Shown::of(group))?.trim_end_matches('}'));
-                out.push_str("},\"children\":[");
+                out.push(if is_first { "" } else { "," });
+                serde_json::to_writer(&mut out.text, &Shown::of(group))?;
+                out.text.pop();
+                out.push(",\"children\":[");
                 stack.push((number, false));
                 stack.extend(group.children.iter().rev().map(|child| (*child, true)));
+                is_first = true;
                 continue;
             }
             match group.key {
-                Key::Name => out.push_str("],\"link\":null}"),
-                Key::Task(id) => out.extend(["],\"link\":{\"type\":\"task\",\"id\":\"", id, "\"}}"]),
-                Key::Actor(id) => out.extend(["],\"link\":{\"type\":\"actor\",\"id\":\"", id, "\"}}"]),
+                Key::Name => out.push("],\"link\":null}"),
+                Key::Task(id) => out.link("task", id),
+                Key::Actor(id) => out.link("actor", id),
             }
+            is_first = false;
         }
         Ok(())
     }
 }
 
-/// Ray's `NestedTaskSummary`, but for its children and its link. It ends in two braces.
+/// A text that is handed on, `size` bytes at a time, while it is written: that of a large job is many times a range.
+struct Pieces<'h> {
+    text: Vec<u8>,
+    size: usize,
+    hand_on: &'h mut dyn FnMut(&[u8]) -> Result<(), Error>,
+}
+
+impl Pieces<'_> {
+    fn push(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
+    fn link(&mut self, kind: &str, id: &str) {
+        for text in ["],\"link\":{\"type\":\"", kind, "\",\"id\":\"", id, "\"}}"] {
+            self.push(text);
+        }
+    }
+
+    fn hand_on_full(&mut self) -> Result<(), Error> {
+        while self.text.len() >= self.size {
+            (self.hand_on)(&self.text[..self.size])?;
+            self.text.drain(..self.size);
+        }
+        Ok(())
+    }
+}
+
+/// Ray's `NestedTaskSummary`, but for its children and its link.
 #[derive(Serialize)]
 struct Shown<'g> {
     name: &'g str,
     key: Cow<'g, str>,
     r#type: &'g str,
     timestamp: Option<i64>,
-    state_counts: &'g BTreeMap<&'g str, i64>,
+    #[serde(serialize_with = "as_map")]
+    state_counts: &'g Counts<'g>,
+}
+
+fn as_map<S: Serializer>(counts: &Counts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().copied())
 }
 
 impl<'g> Shown<'g> {
@@ -242,7 +287,7 @@ impl<'g> Shown<'g> {
 }
 
 fn group<'a>(key: Key<'a>, name: &'a str, kind: &'a str, created: i64) -> Group<'a> {
-    Group { key, name, kind, created, counts: BTreeMap::new(), children: vec![], order: Default::default() }
+    Group { key, name, kind, created, counts: vec![], children: vec![] }
 }
 
 /// Running first, then pending, failed, older; an actor's creation before what else is of the same time.
@@ -259,8 +304,14 @@ fn order(group: &Group) -> (i64, i64, i64, i64, bool) {
     (running, pending, failed, group.created, group.kind != CREATION)
 }
 
-/// The JSON of one `TaskSummaries`. `chunks` are what merged ranges left of a job, in the order of the list API.
-pub fn summary_by_lineage<'c>(chunks: impl Iterator<Item = &'c [u8]>, actors: &Actors) -> Result<String, Error> {
+/// The JSON of one `TaskSummaries`, handed on in pieces of `size` bytes, the last one shorter. `chunks` are what merged ranges left of a job,
+/// in the order of the list API.
+pub fn summary_by_lineage<'c>(
+    chunks: impl Iterator<Item = &'c [u8]>,
+    actors: &Actors,
+    size: usize,
+    hand_on: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut tasks: Vec<Task> = Vec::new();
     for chunk in chunks {
         tasks.extend(rmp_serde::from_slice::<Vec<Task>>(chunk)?);
@@ -268,14 +319,17 @@ pub fn summary_by_lineage<'c>(chunks: impl Iterator<Item = &'c [u8]>, actors: &A
     let mut tree = Tree::new(&tasks, actors);
     tree.merge_siblings();
     tree.add_up();
-    let mut out = String::from("{\"summary\":[");
+    let mut out = Pieces { text: Vec::with_capacity(size), size, hand_on };
+    out.push("{\"summary\":[");
     tree.write(&mut out)?;
-    out.push(']');
+    out.push("]");
     for (name, kind) in KINDS {
         let count = tasks.iter().filter(|task| task.kind == kind).count();
-        out.push_str(&format!(",\"{name}\":{count}"));
+        out.push(&format!(",\"{name}\":{count}"));
     }
-    Ok(out + ",\"summary_by\":\"lineage\"}")
+    out.push(",\"summary_by\":\"lineage\"}");
+    out.hand_on_full()?;
+    if out.text.is_empty() { Ok(()) } else { (out.hand_on)(&out.text) }
 }
 
 #[cfg(test)]
@@ -284,7 +338,15 @@ mod tests {
 
     fn of(tasks: &[(&str, &str, &str)]) -> String {
         let tasks: Vec<_> = tasks.iter().map(|(id, name, parent)| (id, name, name, "NORMAL_TASK", "FAILED", parent, None::<&str>, 7)).collect();
-        summary_by_lineage([&*rmp_serde::to_vec(&tasks).unwrap()].into_iter(), &Actors::new()).unwrap()
+        let mut pieces: Vec<Vec<u8>> = vec![];
+        let mut hand_on = |piece: &[u8]| {
+            pieces.push(piece.to_vec());
+            Ok(())
+        };
+        summary_by_lineage([&*rmp_serde::to_vec(&tasks).unwrap()].into_iter(), &Actors::new(), 100, &mut hand_on).unwrap();
+        let (last, full) = pieces.split_last().unwrap();
+        assert!(last.len() <= 100 && full.iter().all(|piece| piece.len() == 100));
+        String::from_utf8(pieces.concat()).unwrap()
     }
 
     #[test]

@@ -143,12 +143,22 @@ fn merge_range(
     Ok((rows, lineage))
 }
 
-/// The summary by lineage of one job, of what `merge_range` left for it in each range; `actors`: representation and class name by id.
+/// The summary by lineage of one job, of what `merge_range` left for it in each range, as `hand_on(piece)`: `piece_size` bytes, the last fewer.
+/// `actors`: representation and class name by id.
 #[pyfunction]
-fn summary_by_lineage(py: Python<'_>, tasks: Vec<PyBackedBytes>, actors: crate::lineage::Actors) -> PyResult<Bound<'_, PyBytes>> {
+fn summary_by_lineage(
+    py: Python<'_>,
+    tasks: Vec<PyBackedBytes>,
+    actors: crate::lineage::Actors,
+    piece_size: usize,
+    hand_on: Py<PyAny>,
+) -> PyResult<()> {
+    let mut hand_on = |piece: &[u8]| {
+        Python::with_gil(|py| hand_on.call1(py, (piece,)))?;
+        Ok(())
+    };
     let chunks = tasks.iter().map(|chunk| &**chunk);
-    let summary = py.allow_threads(|| crate::lineage::summary_by_lineage(chunks, &actors)).map_err(failed)?;
-    Ok(PyBytes::new(py, summary.as_bytes()))
+    py.allow_threads(|| crate::lineage::summary_by_lineage(chunks, &actors, piece_size, &mut hand_on)).map_err(failed)
 }
 
 type SortedGroup<'a, 'py> = (&'a str, &'a str, &'a str, Vec<&'a str>, Bound<'py, PyBytes>);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -94,6 +94,6 @@ def _attempts(chunks: Iterable[bytes], ends: TaskEnds) -> Iterator[Attempt]:
         yield from merge(task_id, tasks.pop(task_id), ends)
 
 
-def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor]) -> bytes:
-    """The summary by lineage of one job. `chunks` are what its `TaskRange.lineage` was, in the order of the ranges."""
-    return summary_by_lineage((task for chunk in chunks for task in _decode_lineage(chunk)), actors)
+def lineage(chunks: Iterable[bytes], actors: dict[str, LineageActor], write: Callable[[bytes], None]) -> None:
+    """`write`s the JSON text of one job's summary by lineage. `chunks` are what its `TaskRange.lineage` was, in the order of the ranges."""
+    write(summary_by_lineage((task for chunk in chunks for task in _decode_lineage(chunk)), actors))
