@@ -20,7 +20,7 @@ pub struct Attempt<'a> {
     pub logs: Option<LogInfo<'a>>,
     pub repr_name: Text<'a>,
     pub debugger_paused: Option<bool>,
-    pub profile: Option<Profile<'a>>,
+    pub profile: Option<Box<Profile<'a>>>,
     pub spans: Vec<Span<'a>>,
     pub node_rank: u8,
 }
@@ -33,8 +33,8 @@ impl Attempt<'_> {
 }
 
 /// The attempts of one task. Its `encoded` records come in the order of their bytes, each once.
-pub fn merge<'a>(encoded: impl Iterator<Item = &'a [u8]>, ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
-    let mut records = encoded.map(rmp_serde::from_slice).collect::<Result<Vec<TaskRecord>, _>>()?;
+pub fn merge<'a>(encoded: &[&'a [u8]], ends: &Ends) -> Result<Vec<Attempt<'a>>, rmp_serde::decode::Error> {
+    let mut records = encoded.iter().map(|record| rmp_serde::from_slice(record)).collect::<Result<Vec<TaskRecord>, _>>()?;
     records.sort_by_key(|record| record.ns);
     let mut attempts: Vec<Attempt> = Vec::with_capacity(1);
     for record in records {
@@ -44,7 +44,7 @@ pub fn merge<'a>(encoded: impl Iterator<Item = &'a [u8]>, ends: &Ends) -> Result
         });
         let attempt = &mut attempts[at];
         if let Some(lifecycle) = record.lifecycle {
-            live(attempt, lifecycle);
+            live(attempt, *lifecycle);
         } else if let Some(mut profile) = record.profile {
             attempt.spans.append(&mut profile.spans);
             attempt.profile = Some(profile);
@@ -136,7 +136,7 @@ mod tests {
 
     fn lived(ns: i64, state: &'static str, ms: Option<i64>) -> Vec<u8> {
         let states = vec![State { name: state.into(), ms }];
-        encoded(&TaskRecord { ns, lifecycle: Some(Lifecycle { states, worker_pid: ns, ..Default::default() }), ..Default::default() })
+        encoded(&TaskRecord { ns, lifecycle: Some(Box::new(Lifecycle { states, worker_pid: ns, ..Default::default() })), ..Default::default() })
     }
 
     #[test]
@@ -145,15 +145,15 @@ mod tests {
         let events = [defined, lived(1, "RUNNING", Some(1)), lived(2, "FINISHED", None), lived(3, "RUNNING", None)];
         let ends = Ends { job_ends: [(String::new(), 7_000_000)].into(), ..Ends::default() };
         for turn in 0..events.len() {
-            let order = (0..events.len()).map(|at| &*events[(at + turn) % events.len()]);
-            let found = merge(order, &ends).unwrap();
+            let order: Vec<_> = (0..events.len()).map(|at| &*events[(at + turn) % events.len()]).collect();
+            let found = merge(&order, &ends).unwrap();
             assert_eq!(found.len(), 1);
             assert_eq!((found[0].state("RUNNING"), found[0].state("FINISHED"), found[0].state("FAILED")), (Some(Some(1)), Some(None), None));
             assert_eq!(found[0].worker_pid, 3);
         }
-        assert!(merge([&*events[1]].into_iter(), &ends).unwrap().is_empty(), "live lists no attempt without a definition");
-        let open = merge([&*events[0]].into_iter(), &ends).unwrap();
+        assert!(merge(&[&events[1]], &ends).unwrap().is_empty(), "live lists no attempt without a definition");
+        let open = merge(&[&events[0]], &ends).unwrap();
         assert_eq!(open[0].state("FAILED"), Some(Some(7)));
-        assert!(merge([&b"x"[..]].into_iter(), &ends).is_err());
+        assert!(merge(&[b"x"], &ends).is_err());
     }
 }

@@ -33,8 +33,8 @@ impl Splitter {
         Ok(PyBytes::new(py, &odd))
     }
 
-    fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        Ok(self.0.take().map_err(failed)?.iter().map(|of| PyBytes::new(py, of)).collect())
+    fn take<'py>(&mut self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.0.take().iter().map(|of| PyBytes::new(py, of)).collect()
     }
 
     #[getter]
@@ -48,20 +48,20 @@ impl Splitter {
     }
 }
 
-/// `runtime_env_info` by serialized runtime environment, and whether it is a driver's.
+/// `runtime_env_info` by serialized runtime environment: those of tasks, those of drivers.
 struct RuntimeEnvs {
     ask: Py<PyAny>,
-    known: HashMap<(String, bool), String>,
+    known: [HashMap<String, String>; 2],
 }
 
 impl RuntimeEnvs {
     fn get(&mut self, serialized: &str, driver: bool) -> PyResult<&str> {
-        let key = (serialized.to_string(), driver);
-        if !self.known.contains_key(&key) {
+        let known = &mut self.known[usize::from(driver)];
+        if !known.contains_key(serialized) {
             let made = Python::with_gil(|py| self.ask.call1(py, (serialized, driver))?.extract(py))?;
-            self.known.insert(key.clone(), made);
+            known.insert(serialized.to_string(), made);
         }
-        Ok(&self.known[&key])
+        Ok(&known[serialized])
     }
 }
 
@@ -81,13 +81,18 @@ fn merged<F: FnMut(&Rows) -> Result<(), Error>>(
         let pairs = rmp_serde::from_slice::<Vec<(&str, &[u8])>>(chunk)?;
         records.extend(pairs.into_iter().map(|(id, record)| (beginning(id), id, record)));
     }
-    records.sort_unstable();
-    records.dedup();
-    for of_task in records.chunk_by(|one, other| one.1 == other.1) {
-        for attempt in merge(of_task.iter().map(|(.., record)| *record), ends)? {
-            if let Some(definition) = &attempt.definition {
-                let env = envs.get(&definition.runtime_env, &*definition.kind == DRIVER)?;
-                table.add(of_task[0].1, &attempt, definition, env)?;
+    records.sort_unstable_by_key(|record| record.0);
+    // What lies far apart in memory is looked at once: each task is merged as soon as its records are together.
+    for alike in records.chunk_by_mut(|one, other| one.0 == other.0) {
+        alike.sort_unstable();
+        for of_task in alike.chunk_by(|one, other| one.1 == other.1) {
+            let mut encoded: Vec<&[u8]> = of_task.iter().map(|(.., record)| *record).collect();
+            encoded.dedup();
+            for attempt in merge(&encoded, ends)? {
+                if let Some(definition) = &attempt.definition {
+                    let env = envs.get(&definition.runtime_env, &*definition.kind == DRIVER)?;
+                    table.add(of_task[0].1, &attempt, definition, env)?;
+                }
             }
         }
     }
@@ -104,7 +109,7 @@ fn coded(py: Python<'_>, column: &Column) -> PyResult<Coded> {
         Value::Text(text) => text.into_py_any(py),
     };
     let codes: Vec<u8> = column.codes.iter().flat_map(|code| code.to_le_bytes()).collect();
-    Ok((column.values().into_iter().map(object).collect::<PyResult<_>>()?, PyBytes::new(py, &codes).unbind()))
+    Ok((column.values.iter().map(object).collect::<PyResult<_>>()?, PyBytes::new(py, &codes).unbind()))
 }
 
 type Lineage = Vec<(String, Py<PyBytes>)>;
@@ -124,7 +129,7 @@ fn merge_range(
     job_ends: HashMap<String, i64>,
 ) -> PyResult<(TaskRows, Lineage)> {
     let ends = Ends { deaths, job_ends };
-    let mut envs = RuntimeEnvs { ask: runtime_env, known: HashMap::new() };
+    let mut envs = RuntimeEnvs { ask: runtime_env, known: Default::default() };
     let mut table = Table::new(block_rows, |of: &Rows| {
         Python::with_gil(|py| rows.call1(py, (&of.job, of.count, of.base.as_bytes(), of.whole.as_bytes())))?;
         Ok(())

@@ -16,7 +16,7 @@ struct Event<'a> {
     #[serde(deserialize_with = "instant")]
     timestamp: Option<i64>,
     #[serde(deserialize_with = "message")]
-    task_lifecycle_event: Option<Lifecycle<'a>>,
+    task_lifecycle_event: Option<Box<Lifecycle<'a>>>,
     #[serde(deserialize_with = "message")]
     task_profile_events: Option<ProfileEvents<'a>>,
     #[serde(deserialize_with = "message")]
@@ -33,12 +33,12 @@ struct ProfileEvents<'a> {
     #[serde(deserialize_with = "crate::json::int")]
     attempt_number: i64,
     #[serde(deserialize_with = "message")]
-    profile_events: Option<Profile<'a>>,
+    profile_events: Option<Box<Profile<'a>>>,
 }
 
 /// The task's id in hex, and the record.
 pub fn read_line(line: &[u8]) -> Option<(Text<'_>, TaskRecord<'_>)> {
-    if line.iter().filter(|byte| **byte == b'{' || **byte == b'[').count() > DEEPEST {
+    if opening(line) > DEEPEST {
         return None;
     }
     let Object(event) = serde_json::from_str::<Object<Event>>(std::str::from_utf8(line).ok()?).ok()?;
@@ -64,8 +64,14 @@ pub fn read_line(line: &[u8]) -> Option<(Text<'_>, TaskRecord<'_>)> {
     (task_id.len() == TASK_ID_LENGTH).then_some((task_id, record))
 }
 
+/// How many braces and brackets open in it. Sums of bytes, which can't overflow, the compiler makes of many bytes at once.
+fn opening(line: &[u8]) -> usize {
+    let opens = |byte: &u8| u8::from(*byte == b'{' || *byte == b'[');
+    line.chunks(128).map(|some| some.iter().map(opens).sum::<u8>() as usize).sum()
+}
+
 /// As read, a state's time is in ns. Where there is none, it is the event's.
-fn live<'a>(mut lifecycle: Lifecycle<'a>, record: &mut TaskRecord<'a>) -> (Text<'a>, i64) {
+fn live<'a>(mut lifecycle: Box<Lifecycle<'a>>, record: &mut TaskRecord<'a>) -> (Text<'a>, i64) {
     for state in &mut lifecycle.states {
         let ns = state.ms.filter(|ns| *ns != 0).unwrap_or(record.ns);
         state.ms = (ns != 0).then_some(ns / 1_000_000);

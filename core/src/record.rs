@@ -75,7 +75,7 @@ records! {
         ns: i64,
         attempt: i64,
         definition: Option<Box<Definition<'a>>>,
-        lifecycle: Option<Lifecycle<'a>>,
-        profile: Option<Profile<'a>>,
+        lifecycle: Option<Box<Lifecycle<'a>>>,
+        profile: Option<Box<Profile<'a>>>,
     }
 }

@@ -6,6 +6,9 @@ use rmp::encode::{write_array_len, write_bin, write_str};
 
 const ONES: &str = "ffffffffffffffff";
 
+/// Begins the msgpack array of a range: how many follows in four bytes, once it is known.
+const ARRAY_32: [u8; 5] = [0xdd, 0, 0, 0, 0];
+
 #[derive(Default)]
 pub struct Splitter {
     /// So many ranges of equal width, and so many for ids that begin with eight ff.
@@ -40,6 +43,9 @@ impl Splitter {
             self.encoded.clear();
             rmp_serde::encode::write(&mut self.encoded, &record)?;
             let (count, out) = &mut self.ranges[range_of(&task_id, self.plain, self.ones)?];
+            if *count == 0 {
+                out.extend(ARRAY_32);
+            }
             write_array_len(out, 2)?;
             write_str(out, &task_id)?;
             write_bin(out, &self.encoded)?;
@@ -51,16 +57,14 @@ impl Splitter {
     }
 
     /// What there is of each range, as msgpack; empty where there is nothing. Begins anew.
-    pub fn take(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
         self.size = 0;
         let packed = self.ranges.iter_mut().map(|range| {
-            let (count, body) = std::mem::take(range);
-            let mut out = Vec::with_capacity(body.len() + 5);
+            let (count, mut packed) = std::mem::take(range);
             if count > 0 {
-                write_array_len(&mut out, count)?;
-                out.extend(body);
+                packed[1..ARRAY_32.len()].copy_from_slice(&count.to_be_bytes());
             }
-            Ok(out)
+            packed
         });
         packed.collect()
     }
@@ -83,9 +87,9 @@ mod tests {
         let text = [line("2MGtFYYQKJf///////////////8EAAAA"), line("AMGtFYYQKJf///////////////8EAAAA"), "{}".into(), " ".into()].join("\n");
         assert_eq!(splitter.feed(text.as_bytes()).unwrap(), b"{}\n");
         assert_eq!(splitter.events, 2);
-        let found = splitter.take().unwrap();
+        let found = splitter.take();
         assert_eq!(found.iter().map(|of| of.is_empty()).collect::<Vec<_>>(), [false, false, true]);
-        assert!(splitter.take().unwrap().iter().all(Vec::is_empty));
+        assert!(splitter.take().iter().all(Vec::is_empty));
     }
 
     #[test]

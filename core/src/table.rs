@@ -35,31 +35,28 @@ impl<'r> From<&'r str> for Value<'r> {
 #[derive(Default)]
 pub struct Column {
     places: HashMap<Value<'static>, u32>,
+    pub values: Vec<Value<'static>>,
     pub codes: Vec<u32>,
 }
 
 impl Column {
     fn add<'r>(&mut self, value: Value<'r>) {
+        // Most rows have the value of the row before.
+        let last = self.codes.last().copied().filter(|code| self.values[*code as usize] == value);
         let known: &HashMap<Value<'r>, u32> = &self.places;
-        let code = known.get(&value).copied().unwrap_or_else(|| {
-            let code = self.places.len() as u32;
+        let code = last.or_else(|| known.get(&value).copied()).unwrap_or_else(|| {
+            let code = self.values.len() as u32;
             let owned = match value {
                 Value::None => Value::None,
                 Value::Bool(value) => Value::Bool(value),
                 Value::Int(value) => Value::Int(value),
                 Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
             };
-            self.places.insert(owned, code);
+            self.places.insert(owned.clone(), code);
+            self.values.push(owned);
             code
         });
         self.codes.push(code);
-    }
-
-    /// In the order of their codes.
-    pub fn values(&self) -> Vec<&Value<'static>> {
-        let mut values: Vec<_> = self.places.iter().collect();
-        values.sort_unstable_by_key(|(_, code)| **code);
-        values.into_iter().map(|(value, _)| value).collect()
     }
 }
 
