@@ -214,6 +214,7 @@ impl<'a> Tree<'a> {
             if begins {
                 out.push(if is_first { "" } else { "," });
                 serde_json::to_writer(&mut out.text, &Shown::of(group))?;
+                // Its children and its link are still of the same object.
                 out.text.pop();
                 out.push(",\"children\":[");
                 stack.push((number, false));

@@ -37,10 +37,10 @@ def message(fields: Fields, name: str, skipped: Skipped) -> Fields | None:
 
 def messages(fields: Fields, name: str, skipped: Skipped) -> list[Fields]:
     values = fields.get(name) or []
-    if isinstance(values, list) and all(isinstance(value, dict) for value in values):
-        return values
-    _bad(skipped, name, values)
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    found = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    if found != values:
+        _bad(skipped, name, values)
+    return found
 
 
 def optional_text(fields: Fields, name: str, skipped: Skipped) -> str | None:
@@ -68,7 +68,7 @@ def optional_integer(fields: Fields, name: str, skipped: Skipped) -> int | None:
     value = fields.get(name)
     if value is None:
         return None
-    if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _INTEGER.fullmatch(value)):
+    if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64:
         return value
