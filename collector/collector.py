@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
@@ -17,7 +16,7 @@ from collector.cluster import Cluster
 from collector.dashboard import Dashboard
 from collector.documents import Announcer
 from collector.files import only_process
-from collector.intake import Connection, Intake
+from collector.intake import Intake, IntakeServer
 from collector.journal import Journal
 from collector.outbox import Outbox
 from collector.ray_node import RayNode
@@ -30,7 +29,6 @@ from shared.storage.factory import open_writer
 log = structlog.get_logger()
 
 _LOOK = 2.0
-_POLL = 0.05
 _LATE = 2.0
 _DEFAULT_DIRECTORY = "history-collector"
 
@@ -71,7 +69,29 @@ class Collector:
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises OSError when the port cannot be listened on."""
-        asyncio.run(self._run())
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        server = IntakeServer(self._settings.collect_host, self._settings.collect_port, self._intake)
+        log.info("collecting", address=f"{self._settings.collect_host}:{self._settings.collect_port}", storage=self._storage)
+        self._uploads.start()
+        threading.Thread(target=server.serve_forever, name="intake", daemon=True).start()
+        for work, every in (
+            (self._sessions.look, _LOOK),
+            (self._announce, _LOOK),
+            (self._sessions.ship_logs, 5 * _LOOK),
+            (self._poll_dashboard, self._settings.collect_poll),
+        ):
+            threading.Thread(target=self._repeat, args=(work, every), name=work.__name__, daemon=True).start()
+        stop.wait()
+        self._deadline = time.monotonic() + self._settings.collect_grace
+        self._stopping.set()
+        ending = threading.Thread(target=self._end, name="end", daemon=True)
+        ending.start()
+        ending.join(self._settings.collect_grace + _LATE)
+        # A call of the storage that hangs must not keep the process: what is not uploaded is on disk.
+        log.debug("exit", complete=not ending.is_alive())
+        os._exit(0)
 
     def status(self) -> dict[str, object]:
         """For `GET /status` and `collect --check`."""
@@ -90,39 +110,7 @@ class Collector:
             "dashboard_problem": self._dashboard.problem,
         }
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        server = await loop.create_server(
-            lambda: Connection(self._intake), self._settings.collect_host, self._settings.collect_port, backlog=128
-        )
-        log.info("collecting", address=f"{self._settings.collect_host}:{self._settings.collect_port}", storage=self._storage)
-        self._uploads.start()
-        threads = [
-            threading.Thread(target=self._repeat, args=(work, every), name=work.__name__, daemon=True)
-            for work, every in (
-                (self._sessions.look, _LOOK),
-                (self._announce, _LOOK),
-                (self._sessions.ship_logs, 5 * _LOOK),
-                (self._poll_dashboard, self._settings.collect_poll),
-            )
-        ]
-        for thread in threads:
-            thread.start()
-        await stop.wait()
-        self._deadline = time.monotonic() + self._settings.collect_grace
-        self._stopping.set()
-        ending = threading.Thread(target=self._end, args=(lambda: loop.call_soon_threadsafe(server.close),), name="end", daemon=True)
-        ending.start()
-        while ending.is_alive() and time.monotonic() < self._deadline + _LATE:  # noqa: ASYNC110 - a thread sets no event
-            await asyncio.sleep(_POLL)
-        # A call of the storage that hangs must not keep the process: what is not uploaded is on disk.
-        log.debug("exit", complete=not ending.is_alive())
-        os._exit(0)
-
-    def _end(self, close_intake: Callable[[], object]) -> None:
+    def _end(self) -> None:
         """What matters most first: events, then dashboard answers, then logs; and as long as Ray runs, its last events are waited for."""
         self._poll_dashboard()
         self._try(self._journal.close_segment)
@@ -130,7 +118,6 @@ class Collector:
         lingering = time.monotonic() + min(self._settings.collect_linger, self._settings.collect_grace / 2)
         while time.monotonic() < lingering and self._sessions.ray_runs():
             time.sleep(0.1)
-        close_intake()
         self._try(self._journal.end)
         self._uploads.end()
         self._try(self._uploads.upload_all)

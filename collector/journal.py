@@ -1,7 +1,7 @@
 """Events on disk: whoever is told that its events are durable finds them in the bucket later, whatever happens to this process or machine.
 
-One thread writes what has gathered and synchronises it once for all who wait (group commit). Segments are closed by size and age;
-a closed one is final, and is deleted when everything in it has been uploaded.
+Whoever comes first writes what has gathered meanwhile, and synchronises it once for all who wait (group commit). Segments are closed
+by size and age; a closed one is final, and is deleted when everything in it has been uploaded.
 """
 
 from __future__ import annotations
@@ -32,15 +32,20 @@ _KEPT_BYTES, _KEPT_FILES = 4 << 20, 100
 
 @dataclass(slots=True)
 class _Waiting:
-    """Events that are to be written (none: all of them were known), and who is to be told whether they are durable."""
+    """Events that are to be written (none: all of them were known)."""
 
     groups: list[Group]
     ids: set[str]
-    done: Callable[[str], None]
+    problem: str | None = None
+    """None until it is known; empty when they are durable."""
 
 
 class Full(Exception):
     """The buffer's bound is reached: nothing more is taken until something is uploaded."""
+
+
+class NotDurable(Exception):
+    """Events could not be written: they are not kept."""
 
 
 class Journal:
@@ -76,7 +81,6 @@ class Journal:
         # Held while a segment's file is written or closed; `_lock` may be taken within, never the other way round.
         self._writing = threading.Lock()
         self._lock = threading.Lock()
-        self._wanted = threading.Condition(self._lock)
         self._waiting: list[_Waiting] = []
         self._file: int | None = None
         self._path = directory
@@ -88,19 +92,14 @@ class Journal:
         self._recent = RecentIds()
         for path in _newest([*self._finished, *self._closed], _KEPT_BYTES):
             self._recent.add(ids_in(path))
-        self._thread = threading.Thread(target=self._commit_forever, name="journal", daemon=True)
-        self._thread.start()
 
     @property
     def size(self) -> int:
         """Bytes of all segments."""
         return self._bytes
 
-    def append(self, batch: Batch, done: Callable[[str], None]) -> int:
-        """Keep these events; returns how many of them were not known yet.
-
-        `done` is called from another thread: with "" when they are durable, else with the reason why they are not. Raises Full.
-        """
+    def append(self, batch: Batch) -> int:
+        """Keep these events: they are durable when it returns. How many of them were not known yet. Raises Full, NotDurable."""
         with self._lock:
             if self._bytes >= self._limit:
                 raise Full(f"the buffer holds {self._bytes >> 20} MiB that are not uploaded")
@@ -108,9 +107,14 @@ class Journal:
                 raise Full("the collector ends")
             groups, ids = self._not_known(batch.groups)
             self._recent.add(ids)
-            self._waiting.append(_Waiting(groups, ids, done))
-            self._wanted.notify()
-            return sum(len(group.ids) for group in groups)
+            waiting = _Waiting(groups, ids)
+            self._waiting.append(waiting)
+        with self._writing:
+            if waiting.problem is None:
+                self._commit()
+        if waiting.problem:
+            raise NotDurable(waiting.problem)
+        return sum(len(group.ids) for group in groups)
 
     def _not_known(self, groups: list[Group]) -> tuple[list[Group], set[str]]:
         """Without events that came before, or twice in these groups; and the ids of the others."""
@@ -168,41 +172,35 @@ class Journal:
         """Write what waits and close the last segment; nothing is appended any more. Raises OSError."""
         with self._lock:
             self._ended = True
-            self._wanted.notify()
-        self._thread.join()
+        with self._writing:
+            self._commit()
         self.close_segment()
 
-    def _commit_forever(self) -> None:
-        while True:
+    def _commit(self) -> None:
+        """Write whatever waits. `_writing` is held."""
+        with self._lock:
+            together, self._waiting = self._waiting, []
+        problem = self._written([waiting.groups for waiting in together if waiting.groups])
+        if problem:
             with self._lock:
-                while not self._waiting and not self._ended:
-                    self._wanted.wait()
-                if not self._waiting:
-                    return
-                group, self._waiting = self._waiting, []
-            reason = self._commit([waiting.groups for waiting in group if waiting.groups])
-            if reason:
-                with self._lock:
-                    # Whoever came since may count on what has just failed.
-                    group, self._waiting = group + self._waiting, []
-                    for waiting in group:
-                        self._recent.forget(waiting.ids)
-            for waiting in group:
-                waiting.done(reason)
+                # Whoever came since may count on what has just failed.
+                together, self._waiting = together + self._waiting, []
+                for waiting in together:
+                    self._recent.forget(waiting.ids)
+        for waiting in together:
+            waiting.problem = problem
 
-    def _commit(self, batches: list[list[Group]]) -> str:
+    def _written(self, batches: list[list[Group]]) -> str:
         """The reason why they are not durable; empty when they are."""
         if not batches:
             return ""
         try:
-            records = b"".join([record(groups) for groups in batches])
-            with self._writing:
-                self._write(records, sum(len(group.text) for groups in batches for group in groups))
+            self._write(b"".join([record(groups) for groups in batches]), sum(len(group.text) for groups in batches for group in groups))
         except OSError as exc:
             log.warning("events cannot be kept", error=str(exc), directory=str(self._directory))
             return f"cannot be written: {exc.strerror or exc}"
         except Exception as exc:
-            # This thread must go on: without it no batch would ever be answered.
+            # Others wait for an answer, too.
             log.exception("unexpected fault while events were written")
             return f"cannot be written: {exc!r}"
         return ""

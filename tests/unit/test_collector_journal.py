@@ -9,12 +9,11 @@ import shutil
 import threading
 from collections import Counter
 from pathlib import Path
-from queue import Queue
 
 import pytest
 
 from collector.batches import Batch, Place, read_batch
-from collector.journal import Full, Journal
+from collector.journal import Full, Journal, NotDurable
 from collector.recent_ids import RecentIds
 from collector.segments import event_files
 from tests.collector.events import NODE, body, event
@@ -28,9 +27,11 @@ def make(directory: Path, **options: object) -> Journal:
 
 def keep(journal: Journal, batch: Batch) -> str:
     """The reason why it is not kept; empty when it is."""
-    told: Queue[str] = Queue()
-    journal.append(batch, told.put)
-    return told.get(timeout=30)
+    try:
+        journal.append(batch)
+    except NotDurable as exc:
+        return str(exc)
+    return ""
 
 
 def batch_of(*ids: str, **fields: str) -> Batch:
@@ -62,32 +63,54 @@ def test_what_was_kept_survives_without_any_goodbye(tmp_path: Path) -> None:
 
 def test_an_event_that_is_sent_again_is_stored_once_also_after_a_restart_and_after_its_upload(tmp_path: Path) -> None:
     journal = make(tmp_path)
-    assert journal.append(batch_of("a", "b", "a"), lambda _: None) == 2
-    assert journal.append(batch_of("b", "c"), lambda _: None) == 1
+    assert journal.append(batch_of("a", "b", "a")) == 2
+    assert journal.append(batch_of("b", "c")) == 1
     journal.end()
     again = make(tmp_path)
     assert ids_stored(again) == {"a": 1, "b": 1, "c": 1}
     for segment in again.closed():
         again.finish(segment)
     assert again.size == 0
-    assert make(tmp_path).append(batch_of("a", "b", "c", "d"), lambda _: None) == 1
+    assert make(tmp_path).append(batch_of("a", "b", "c", "d")) == 1
 
 
 def test_events_without_id_are_all_kept(tmp_path: Path) -> None:
     journal = make(tmp_path)
-    assert journal.append(batch_of("", ""), lambda _: None) == 2
-    assert journal.append(batch_of(""), lambda _: None) == 1
+    assert journal.append(batch_of("", "")) == 2
+    assert journal.append(batch_of("")) == 1
     journal.end()
     assert ids_stored(journal) == {"": 3}
 
 
-def test_a_batch_that_was_all_known_is_acknowledged_after_the_one_it_repeats(tmp_path: Path) -> None:
+@pytest.mark.parametrize("problem", ["", "cannot be written: No space left on device"])
+def test_a_batch_that_was_all_known_is_answered_as_the_one_it_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
     journal = make(tmp_path)
-    order: list[str] = []
-    journal.append(batch_of("a"), lambda _: order.append("first"))
-    journal.append(batch_of("a"), lambda _: order.append("again"))
+    writing, go_on = threading.Event(), threading.Event()
+    real = os.write
+
+    def slow(file: int, data: memoryview) -> int:
+        writing.set()
+        assert go_on.wait(30)
+        if problem:
+            raise OSError(28, "No space left on device")
+        return real(file, data)
+
+    monkeypatch.setattr("collector.journal.os.write", slow)
+    answers: list[str] = []
+    threads = [threading.Thread(target=lambda: answers.append(keep(journal, batch_of("a")))) for _ in range(2)]
+    threads[0].start()
+    assert writing.wait(30)
+    threads[1].start()
+    wait_until(lambda: len(journal._waiting) == 1, "the second one waits")
+    assert answers == []
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [problem, problem]
     journal.end()
-    assert order == ["first", "again"]
+    assert ids_stored(journal) == ({} if problem else {"a": 1})
 
 
 def test_a_torn_end_is_left_out_and_a_damaged_record_is_told(tmp_path: Path) -> None:
@@ -137,7 +160,7 @@ def test_a_full_buffer_refuses_until_something_is_uploaded(tmp_path: Path) -> No
     while journal.size < 1000:
         keep(journal, batch_of(f"{journal.size}"))
     with pytest.raises(Full):
-        journal.append(batch_of("more"), pytest.fail)
+        journal.append(batch_of("more"))
     for segment in journal.closed():
         journal.finish(segment)
     assert keep(journal, batch_of("more")) == ""
@@ -158,7 +181,7 @@ def test_a_full_disk_refuses_and_nothing_of_what_was_refused_is_found_later(tmp_
         patched.setattr("collector.journal.os.write", half_then_full)
         assert keep(journal, batch_of("b")) == "cannot be written: No space left on device"
     assert keep(journal, batch_of("c")) == ""
-    assert journal.append(batch_of("b"), lambda _: None) == 1  # refused, so not known
+    assert journal.append(batch_of("b")) == 1  # refused, so not known
     journal.end()
     assert ids_stored(journal) == {"a": 1, "b": 1, "c": 1}
 
@@ -287,7 +310,7 @@ def test_what_a_killed_process_left_is_synchronised_before_it_counts_as_known(tm
     monkeypatch.setattr("collector.files.os", disk)
     again = make(tmp_path)
     assert "fdatasync" in disk.calls
-    assert again.append(batch_of("a"), lambda _: None) == 0
+    assert again.append(batch_of("a")) == 0
 
 
 def test_an_unexpected_fault_refuses_its_batch_and_the_next_one_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
