@@ -111,13 +111,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         let mut plain = true;
         loop {
-            while let Some(eight) = bytes[self.at..].first_chunk() {
-                let special = special(u64::from_le_bytes(*eight));
-                self.at += special.trailing_zeros() as usize / 8;
-                if special != 0 {
-                    break;
-                }
-            }
+            self.at = next_special(bytes, self.at);
             match bytes.get(self.at)? {
                 b'"' => {
                     self.at += 1;
@@ -180,6 +174,19 @@ impl<'a> Scanner<'a> {
         self.at += usize::from(here);
         here
     }
+}
+
+/// Where the next special byte stands, or less than eight bytes before the end.
+fn next_special(bytes: &[u8], start: usize) -> usize {
+    let mut at = start;
+    for eight in bytes[start..].chunks_exact(8) {
+        let special = special(u64::from_le_bytes(eight.try_into().unwrap_or_default()));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at
 }
 
 /// The lowest bit that is set lies in the first of these eight bytes that is a quote, a backslash or a control character; 0: none is.
