@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import psutil
 
+from shared.settings import CollectSettings
 from tests.collector.events import NODE, SESSION, base64_of, body
 from tests.collector.running import collecting
 from tests.collector.stored import stored_ids
@@ -33,7 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
         templates = _templates(directory)
-        rotation = {"COLLECT_ROTATION": 60, "COLLECT_ROTATION_BYTES": 16 << 20}
+        usual = CollectSettings()
+        rotation = {"COLLECT_ROTATION": usual.collect_rotation, "COLLECT_ROTATION_BYTES": usual.collect_rotation_bytes}
         with collecting(directory / "collector", directory / "bucket", ENGINE=given.engine, **rotation) as collector:
             assert collector.process is not None
             process = psutil.Process(collector.process.pid)

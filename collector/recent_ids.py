@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-KEPT = 20_000
+KEPT = 12_000
 """At least so many, at most twice as many. An agent sends 1,000 at once (Ray 2.53: 10,000), one batch at a time."""
 
 

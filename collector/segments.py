@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -127,7 +128,10 @@ def event_files(
 def _packed(file: BinaryIO, chunks: Sequence[tuple[int, Chunk]]) -> bytes:
     members = (_read(file, offset, chunk.packed) for offset, chunk in chunks)
     if sum(chunk.unpacked for _, chunk in chunks) >= _ENOUGH_TEXT * len(chunks):
-        return b"".join(members)
+        # At its full size at once: a join, and a buffer that grows, would have it twice in memory.
+        content = BytesIO(bytes(sum(chunk.packed for _, chunk in chunks)))
+        content.writelines(members)
+        return content.getvalue()
     packer = isal_zlib.compressobj(_LEVEL, wbits=_GZIP)
     packed = [packer.compress(isal_zlib.decompress(member, wbits=_GZIP)) for member in members]
     return b"".join([*packed, packer.flush()])

@@ -318,7 +318,7 @@ class CollectSettings(_Concern):
         1024 * _MIB, description="Packed bytes of events kept there at most; beyond them Ray is told to wait (503)."
     )
     collect_rotation: Seconds = Field(60.0, description="Events are uploaded at the latest this long after they came, in seconds.")
-    collect_rotation_bytes: Bytes = Field(16 * _MIB, description="Bytes of events (unpacked) that are uploaded at once.")
+    collect_rotation_bytes: Bytes = Field(32 * _MIB, description="Bytes of events (unpacked) that are uploaded at once.")
     collect_ray_dir: str = Field("/tmp/ray", description="Ray's temporary directory, which holds its sessions.")  # noqa: S108 - Ray's default
     collect_dashboard: str = Field("http://127.0.0.1:8265", description="Address of the Ray dashboard, as the head's collector reaches it.")
     collect_poll: Seconds = Field(30.0, description="The dashboard's answers that no event holds are stored this often, in seconds.")
