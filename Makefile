@@ -94,8 +94,8 @@ hostile: $(VENV)/.ready-dev ## load 500 sessions with mutated event files (SEED=
 soak: $(VENV)/.ready-dev ## load sessions while faults strike (RUNS=1000 SEED=7 JOBS=4; docs/reliability.md)
 	@$(BIN)/python -m tests.soak --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) $(ARGS)
 
-collector-faults: $(VENV)/.ready-dev ## 200 seeded runs of the collector under SIGKILL, a storage that is away, a full disk
-	@COLLECTOR_SEEDS=$$(seq -s, 1 200) COLLECTOR_SECONDS=6 $(BIN)/python -m pytest -q -n 2 tests/integration/test_collector.py -k acknowledged $(ARGS)
+collector-faults: $(VENV)/.ready-dev ## 200 seeded runs of the collector under SIGKILL, a storage that is away (in 3 more: for 2 minutes), a full disk
+	@COLLECTOR_SEEDS=$$(seq -s, 1 200) COLLECTOR_SECONDS=6 COLLECTOR_OUTAGE_SEEDS=1,2,3 COLLECTOR_OUTAGE=120 $(BIN)/python -m pytest -q -n 2 tests/integration/test_collector.py -k acknowledged $(ARGS)
 
 ray: $(VENV)/.ready-dev ## collect a real Ray and look at its history, put one in front (installs Ray into .venv-ray)
 	@test -x .venv-ray/bin/ray || { $(BIN)/python -m venv .venv-ray && .venv-ray/bin/pip install --quiet "ray[default]==$(RAY_VERSION)"; }

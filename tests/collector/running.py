@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from tests.waiting import wait_until
 
 _STARTED = 60.0
 _ENDED = 60.0
+_UPLOADED = 300.0
+_FAULTS = ("kill", "kill", "storage", "disk")
 
 
 class CollectorProcess:
@@ -138,32 +140,56 @@ class Agent(threading.Thread):
         self.join()
 
 
-def shaken(collector: CollectorProcess, seed: int, seconds: float) -> set[str]:
-    """Let an agent send for a while, under faults drawn by the seed: SIGKILL, the storage away, the disk full. Which ids were acknowledged."""
+def shaken(collector: CollectorProcess, seed: int, seconds: float, outage: float = 0.0) -> set[str]:
+    """Let an agent send for a while, under faults drawn by the seed: SIGKILL, the storage away, the disk full. Which ids were acknowledged.
+
+    `outage`: amid all that the storage is away for so long, without an end of the other faults.
+    """
     faults = random.Random(seed)
     agent = Agent(collector, seed)
     agent.start()
+    _strike(collector, faults, seconds / 2)
+    if outage:
+        before = len(agent.acknowledged)
+        with storage_away(collector):
+            _strike(collector, faults, outage, ("kill", "disk"), longest_pause=5.0)
+        assert len(agent.acknowledged) > before, f"nothing was taken while the storage was away, seed {seed}"
+    _strike(collector, faults, seconds / 2)
+    collector.wait_ready()
+    wait_until(lambda: bool(agent.acknowledged), "something was acknowledged", 30)
+    agent.stop()
+    if outage:
+        # More than a collector's grace may be enough for: it is not lost then, but not yet in the bucket either.
+        wait_until(lambda: collector.status()["buffered_bytes"] == 0, "everything is uploaded", _UPLOADED)
+    return agent.acknowledged
+
+
+def _strike(
+    collector: CollectorProcess, faults: random.Random, seconds: float, kinds: Sequence[str] = _FAULTS, longest_pause: float = 0.4
+) -> None:
     end = time.monotonic() + seconds
-    away = collector.bucket.with_name(collector.bucket.name + "-away")
     while time.monotonic() < end:
-        time.sleep(faults.uniform(0.02, 0.4))
-        fault = faults.choice(("kill", "kill", "storage", "disk"))
+        time.sleep(faults.uniform(0.02, longest_pause))
+        fault = faults.choice(kinds)
         if fault == "kill":
             collector.kill()
             time.sleep(faults.uniform(0, 0.1))
             collector.start()
         elif fault == "storage":
-            collector.bucket.rename(away)
-            time.sleep(faults.uniform(0.05, 0.8))
-            if faults.random() < 0.5:
-                collector.kill()
-                collector.start()
-            away.rename(collector.bucket)
+            with storage_away(collector):
+                time.sleep(faults.uniform(0.05, 0.8))
+                if faults.random() < 0.5:
+                    collector.kill()
+                    collector.start()
         else:
             collector.limit_files(faults.randrange(10_000))
             time.sleep(faults.uniform(0.05, 0.5))
             collector.limit_files(None)
-    collector.wait_ready()
-    wait_until(lambda: bool(agent.acknowledged), "something was acknowledged", 30)
-    agent.stop()
-    return agent.acknowledged
+
+
+@contextmanager
+def storage_away(collector: CollectorProcess) -> Iterator[None]:
+    away = collector.bucket.with_name(collector.bucket.name + "-away")
+    collector.bucket.rename(away)
+    yield
+    away.rename(collector.bucket)

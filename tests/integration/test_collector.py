@@ -18,12 +18,14 @@ from tests.waiting import wait_until
 
 SEEDS = [int(seed) for seed in os.environ.get("COLLECTOR_SEEDS", "1,2,3").split(",")]
 SECONDS = float(os.environ.get("COLLECTOR_SECONDS", "4"))
+OUTAGE_SEEDS = [int(seed) for seed in os.environ.get("COLLECTOR_OUTAGE_SEEDS", "1").split(",")]
+OUTAGE = float(os.environ.get("COLLECTOR_OUTAGE", "3"))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_acknowledged_event_is_in_the_bucket_once(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "outage"), [(seed, 0.0) for seed in SEEDS] + [(seed, OUTAGE) for seed in OUTAGE_SEEDS])
+def test_every_acknowledged_event_is_in_the_bucket_once(tmp_path: Path, seed: int, outage: float) -> None:
     with collecting(tmp_path / "collector", tmp_path / "bucket") as collector:
-        acknowledged = shaken(collector, seed, SECONDS)
+        acknowledged = shaken(collector, seed, SECONDS, outage)
         collector.end()
     stored = stored_ids(tmp_path / "bucket")
     assert acknowledged
