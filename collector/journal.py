@@ -180,15 +180,18 @@ class Journal:
         """Write whatever waits. `_writing` is held."""
         with self._lock:
             together, self._waiting = self._waiting, []
-        problem = self._written([waiting.groups for waiting in together if waiting.groups])
-        if problem:
-            with self._lock:
-                # Whoever came since may count on what has just failed.
-                together, self._waiting = together + self._waiting, []
-                for waiting in together:
-                    self._recent.forget(waiting.ids)
-        for waiting in together:
-            waiting.problem = problem
+        problem = "the write broke off"
+        try:
+            problem = self._written([waiting.groups for waiting in together if waiting.groups])
+        finally:
+            if problem:
+                with self._lock:
+                    # Whoever came since may count on what has just failed.
+                    together, self._waiting = together + self._waiting, []
+                    for waiting in together:
+                        self._recent.forget(waiting.ids)
+            for waiting in together:
+                waiting.problem = problem
 
     def _written(self, batches: list[list[Group]]) -> str:
         """The reason why they are not durable; empty when they are."""

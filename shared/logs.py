@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -29,7 +31,7 @@ def set_up_logs(settings: LogSettings) -> None:
     level = logging.getLevelName(settings.log_level.upper())
     structlog.configure(
         processors=[context, structlog.processors.add_log_level, clock, *last],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr(sys.stderr))),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -51,6 +53,22 @@ def set_up_logs(settings: LogSettings) -> None:
     root.setLevel(level)
     for noisy in ("botocore", "boto3", "urllib3", "httpx", "httpcore", "kubernetes", "s3transfer"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+class _Stderr(io.TextIOBase):
+    """A record that cannot be written (it may go to the disk that is full) is lost; whoever wanted to log it goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _json(record: Any, **_: Any) -> str:

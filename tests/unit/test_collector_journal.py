@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -322,6 +323,22 @@ def test_an_unexpected_fault_refuses_its_batch_and_the_next_one_is_kept(tmp_path
     with monkeypatch.context() as patched:
         patched.setattr("collector.journal.os.write", no_memory)
         assert "MemoryError" in keep(journal, batch_of("a"))
+    assert keep(journal, batch_of("a")) == ""
+    journal.end()
+    assert ids_stored(journal) == {"a": 1}
+
+
+def test_a_log_that_fails_with_the_disk_leaves_nothing_known_that_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = make(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.journal.os.write", full)
+        patched.setattr("collector.journal.log", SimpleNamespace(warning=full))
+        with pytest.raises(OSError, match="No space"):
+            journal.append(batch_of("a"))
     assert keep(journal, batch_of("a")) == ""
     journal.end()
     assert ids_stored(journal) == {"a": 1}

@@ -54,3 +54,10 @@ def test_less_severe_records_are_left_out(level: str, events: int) -> None:
 def test_on_a_terminal_records_are_for_people() -> None:
     assert "request" in _written("info", "console")
     assert "{" not in _written("info", "console").splitlines()[0]
+
+
+def test_a_record_that_cannot_be_written_stops_nobody() -> None:
+    script = _SCRIPT.replace("{level}", "info").replace("{format}", "json") + 'print("went on")'
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=full, check=False, text=True)
+    assert done.stdout == "went on\n"
