@@ -21,6 +21,7 @@ from cli.embedded_server import free_port
 from tests.waiting import wait_until
 
 RAY = os.environ.get("RAY_PROGRAM", "")
+_ROOT = Path(__file__).parent.parent
 _LONG = 300.0
 _JOB = """
 import ray
@@ -56,11 +57,26 @@ def ports() -> dict[str, int]:
     return {name: free_port() for name in names}
 
 
+def readme_commands() -> list[str]:
+    """The block that begins to collect from nothing, without its comments. docs/collector.md says the same."""
+    said = []
+    for page in ("README.md", "docs/collector.md"):
+        blocks = re.findall(r"(?:^    .*\n)+", (_ROOT / page).read_text(), re.MULTILINE)
+        (block,) = [block for block in blocks if "up --collect" in block]
+        said.append([line.partition("#")[0].strip() for line in block.splitlines()])
+    assert said[0] == said[1]
+    return said[0]
+
+
 def test_from_nothing_to_a_session_on_the_page_in_four_commands(directory: Path) -> None:
     assert RAY, "RAY_PROGRAM names no ray: `make ray`"
+    install, up_collect, start, run_and_stop = readme_commands()
+    assert install == "pip install ."  # done: this is the environment that it makes
+    run, stop = run_and_stop.split("; ")
+    assert stop == "ray stop"
     chosen = ports()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "PATH": f"{Path(RAY).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(RAY).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(directory),
         "RAY_USAGE_STATS_ENABLED": "0",
         # On a busy machine Ray's own patience is too short.
@@ -72,28 +88,27 @@ def test_from_nothing_to_a_session_on_the_page_in_four_commands(directory: Path)
         "RAY_HISTORY_COLLECT_ROTATION": "2",
         "RAY_HISTORY_COLLECT_POLL": "3",
     }
-    history = f"{sys.executable} -m cli"
     options = " ".join(f"--{name}={port}" for name, port in chosen.items())
-    (directory / "job.py").write_text(_JOB)
+    (directory / "my_job.py").write_text(_JOB)
     with (directory / "output").open("w") as output:
-        up = subprocess.Popen([*history.split(), "up", "--collect"], stdout=output, stderr=output, env=environment)
+        up = subprocess.Popen(up_collect.split(), stdout=output, stderr=output, env=environment)
     try:
         wait_until(lambda: "ready at" in (directory / "output").read_text() or up.poll() is not None, "up is ready", _LONG)
         found = re.search(r"ready at (http://\S+)", (directory / "output").read_text())
         assert found, (directory / "output").read_text()
         with httpx.Client(base_url=found[1], timeout=60, trust_env=False) as client:
-            flags = (
-                f"--head --temp-dir={directory / 'ray'} --num-cpus=2 --object-store-memory=80000000 --min-worker-port=0 --max-worker-port=0"
-            )
-            shell(f'eval "$({history} ray-env)"; ray start {flags} {options}', environment)
+            flags = f"--temp-dir={directory / 'ray'} --num-cpus=2 --object-store-memory=80000000 --min-worker-port=0 --max-worker-port=0"
+            assert start.endswith("ray start --head")
+            shell(f"{start} {flags} {options}", environment)
             wait_until(lambda: [row["sessionName"] for row in client.get("/clusters").json()][:1] == ["live"], "the cluster is live", _LONG)
             live = client.get("/sessions/default/raycluster/ray/live/dashboard/api/version")
             assert live.status_code == 200, live.text
             session = live.json()["session_name"]
 
             # As in the terminal in which Ray was started: a driver sends its events only if it has that environment, too.
-            shell(f'eval "$({history} ray-env)"; RAY_ADDRESS=127.0.0.1:{chosen["port"]} python {directory / "job.py"}', environment)
-            assert "MISSING" not in shell(f"{history} collect --check", environment)
+            there = f"cd {directory}; export RAY_ADDRESS=127.0.0.1:{chosen['port']}"
+            shell(f"{there}; {start.partition('; ')[0]}; {run}", environment)
+            assert "MISSING" not in shell("ray-history collect --check", environment)
             end_ray(directory, signal.SIGTERM)
 
             wait_until(lambda: client.get("/clusters").json()[0]["sessionName"] == session, "the session has ended", _LONG)
