@@ -23,7 +23,7 @@ import uvicorn
 
 from benchmarks.flat_events import FlatEvent
 from benchmarks.http_client import Connection
-from cli import serve
+from cli import allocator
 from cli.embedded_server import free_port
 from cli.processes import Processes
 
@@ -39,7 +39,7 @@ _decode_lines = msgspec.json.Decoder(FlatEvent, strict=False).decode_lines
 def decode_floor(files: Iterable[Path]) -> float:
     """Seconds, in a process that has the workers' memory settings."""
     command = [sys.executable, "-m", "benchmarks.floors", "decode", *map(str, files)]
-    done = subprocess.run(command, env={**os.environ, **serve.WORKER}, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, env={**os.environ, **allocator.WORKER}, stdout=subprocess.PIPE, check=True)
     return float(json.loads(done.stdout))
 
 

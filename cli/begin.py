@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -16,6 +16,9 @@ from shared.errors import HistoryError
 
 # The process' id; while it begins anew, also what it is to run.
 _BEGUN = "_RAY_HISTORY_PREPARED"
+# Libraries would load these where they are installed, for what we never ask them for: coloured tracebacks (structlog), a command line
+# (httpx), reloading (uvicorn), other event loops (tenacity, structlog), and one system call (billiard): 8 MB and a fifth of a second.
+_UNUSED = ("rich", "pygments", "watchfiles", "tornado", "greenlet", "cffi")
 
 
 def begin(module: str, environment: Mapping[str, str], **options: Any) -> int:
@@ -41,9 +44,14 @@ def go_on() -> int | None:
     if process != os.getpid():
         return None
     os.environ[_BEGUN] = str(process)
-    # structlog would load it, only to colour tracebacks: 5 MB and a tenth of a second.
-    sys.modules["rich"] = None  # type: ignore[assignment]
+    for name in _UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment]
+    return ended_as(lambda: import_module(module).run(**options))
+
+
+def ended_as(run: Callable[[], int]) -> int:
+    """The exit code; a failure is one line on stderr."""
     try:
-        return int(import_module(module).run(**options))
+        return int(run())
     except (HistoryError, Failed) as exc:
         return failed(str(exc))

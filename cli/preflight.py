@@ -54,6 +54,8 @@ def data_directory(directory: Path) -> Iterator[Path]:
         lock = (directory / "lock").open("a+")
     except OSError as exc:
         raise Failed(f"cannot write to the data directory {directory}: {exc.strerror or exc} (choose another with --data-dir)") from exc
+    # A forked child that outlives this process is not to hold it.
+    os.register_at_fork(after_in_child=lock.close)
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
+from cli.forked_process import ForkedProcess
 from cli.output import Failed
+from shared.forking import end_with_parent
 from shared.restarts import Restarts
 
 _POLL = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
 class Child:
     """One process, the leader of its own process group. `grace`: seconds it may take to end after SIGTERM.
 
+    `work`: what is forked to run, and then shown as `command`; without it the command is started.
     An errand may end while the others run.
     """
 
     name: str
     command: Sequence[str]
     grace: float
-    log: Path | None
-    stdin: bytes | None
+    log: Path | None = None
+    stdin: bytes | None = None
     errand: bool = False
-    process: subprocess.Popen[bytes] = field(init=False)
+    work: Callable[[], int] | None = None
+    process: subprocess.Popen[bytes] | ForkedProcess = field(init=False)
     restarts: Restarts = field(default_factory=Restarts)
     # When it is to be started again; None while it runs.
     due: float | None = None
@@ -44,15 +47,8 @@ class Child:
         """Its output goes to `log` (begun anew, or added to), or to ours. Raises Failed."""
         output = self.log.open("wb" if anew else "ab") if self.log else None
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command lines
-                self.command,
-                stdin=subprocess.DEVNULL if self.stdin is None else subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT if output else None,
-                # Its own group: Ctrl-C reaches only us, and what it forked can be ended with it.
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - only makes one system call
-            )
+            # Its own group: Ctrl-C reaches only us, and what it forked can be ended with it.
+            self.process = ForkedProcess(list(self.command), self.work, output) if self.work else self._started(output)
         except OSError as exc:
             raise Failed(f"{self.name} could not be started: {exc}") from exc
         finally:
@@ -60,10 +56,21 @@ class Child:
                 output.close()
         self.restarts.begun()
         self.due = None
-        if self.stdin is not None and self.process.stdin:
+
+    def _started(self, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(  # noqa: S603 - our own command lines
+            self.command,
+            stdin=subprocess.DEVNULL if self.stdin is None else subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509 - only makes one system call
+        )
+        if self.stdin is not None and process.stdin:
             # A child that died at once has closed the pipe; `check` will say so.
-            with _ignored(BrokenPipeError), self.process.stdin as pipe:
+            with _ignored(BrokenPipeError), process.stdin as pipe:
                 pipe.write(self.stdin)
+        return process
 
     def ended(self) -> str | None:
         """How it ended, in words, with the last line of its log; None while it runs."""
@@ -92,9 +99,10 @@ class Processes:
         log: Path | None = None,
         stdin: bytes | None = None,
         errand: bool = False,
+        work: Callable[[], int] | None = None,
     ) -> Child:
         """Start one child. Raises Failed."""
-        child = Child(name, command, grace, log, stdin, errand)
+        child = Child(name, command, grace, log, stdin, errand, work)
         child.start(anew=True)
         self._children.append(child)
         return child
@@ -173,11 +181,6 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
 def _kill_group(child: Child) -> None:
     with _ignored(ProcessLookupError, PermissionError):
         os.killpg(child.process.pid, signal.SIGKILL)
-
-
-def _end_with_parent() -> None:
-    """Linux: be sent SIGTERM when the parent is gone, even when it was killed and could end nothing."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _last_line(log: Path) -> str:

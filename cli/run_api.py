@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import uvicorn
 
 from api.http_protocol import http_protocol
@@ -22,18 +25,18 @@ def run(port: int | None, processes: int) -> int:
     if processes > 1:
         metrics_files.share_between_processes()
     try:
-        _serve(settings, settings.api.host, settings.api.port if port is None else port, processes)
+        return serve(settings, "api.app:create_app", settings.api.port if port is None else port, processes)
     finally:
         if processes > 1:
             metrics_files.forget_all()
-    return 0
 
 
-def _serve(settings: Settings, host: str, port: int, processes: int) -> None:
+def serve(settings: Settings, factory: str | Callable[[], Any], port: int, processes: int = 1) -> int:
+    """Until a signal asks to end. `factory`: of the app, a name where there are several processes."""
     uvicorn.run(
-        "api.app:create_app",
+        factory,
         factory=True,
-        host=host,
+        host=settings.api.host,
         port=port,
         workers=processes,
         loop="uvloop",
@@ -47,3 +50,4 @@ def _serve(settings: Settings, host: str, port: int, processes: int) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(settings.api.shutdown_grace)),
     )
+    return 0

@@ -6,13 +6,17 @@ import http.client
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from api.pages.builds import Builds
-from cli import preflight
+from cli import allocator, preflight
 from cli.data_directory import default_builds_dir
 from cli.embedded_server import EmbeddedServer, free_port
+from cli.forked_parts import ForkedParts
 from cli.processes import Processes
+from shared.freed_memory import give_back_code
 
 _READY_TIMEOUT = 90.0
 _ASK_TIMEOUT = 5.0
@@ -37,6 +41,7 @@ def run(
     `redis`: the program of an embedded server, and for what its data is good; None: RAY_HISTORY_REDIS_URL names one.
     `collecting`: what to say of Ray when it is collected, too.
     """
+    allocator.forget_worker()
     with preflight.data_directory(Path(data_dir)) as directory:
         log_dir = directory / "logs"
         log_dir.mkdir(exist_ok=True)
@@ -48,6 +53,7 @@ def run(
                     if collecting:
                         print(collecting, flush=True)
                     parts.offer_pages(Path(pages), fetch=fetch_pages)
+                    give_back_code()
                     parts.children.look_after(lambda said: print(f"ray-history: {said}", file=sys.stderr, flush=True))
             finally:
                 parts.end()
@@ -61,6 +67,7 @@ class _Parts:
         self.children = Processes()
         self._directory = directory
         self._log_dir = log_dir
+        self._forked: ForkedParts | None = None
         self._worker_ready = directory / "worker-ready"
         self._worker_ready.unlink(missing_ok=True)
 
@@ -69,16 +76,20 @@ class _Parts:
         if collect:
             # First, and ended last: it is there when Ray sends, and loses nothing when another part fails to start.
             self._start("collector", [sys.executable, "-m", "collector"])
+        server = None
         if redis:
             program, made_for = redis
             server = EmbeddedServer(preflight.keep_for(self._directory / "redis", made_for), free_port(), program)
-            self._start("redis", server.command(), server.configuration())
-            if not self.children.wait_until(server.answers, "redis", _READY_TIMEOUT):
-                return False
+            self._start("redis", server.command(), stdin=server.configuration())
             # Children read the same environment.
             os.environ["RAY_HISTORY_REDIS_URL"] = server.url
-        self._start("worker", _ourselves("worker", "--concurrency", str(workers), "--ready-file", str(self._worker_ready)))
-        self._start("api", _ourselves("api"))
+        # While Redis reads its data.
+        self._forked = ForkedParts()
+        if server and not self.children.wait_until(server.answers, "redis", _READY_TIMEOUT):
+            return False
+        self._forked.check()
+        self._start("worker", _ourselves("worker"), work=partial(self._forked.worker, workers, self._worker_ready))
+        self._start("api", _ourselves("api"), work=self._forked.api)
         return self.children.wait_until(self._worker_ready.exists, "worker", _READY_TIMEOUT) and self.children.wait_until(
             lambda: _is_ready(reachable(host), port), "api", _READY_TIMEOUT
         )
@@ -94,11 +105,13 @@ class _Parts:
 
     def end(self) -> None:
         self.children.end()
+        if self._forked:
+            self._forked.close()
         self._worker_ready.unlink(missing_ok=True)
 
-    def _start(self, name: str, command: list[str], stdin: bytes | None = None) -> None:
+    def _start(self, name: str, command: list[str], **how: Any) -> None:
         log = self._log_dir / f"{name}.log" if self._log_dir else None
-        self.children.start(name, command, grace=_GRACE[name], log=log, stdin=stdin)
+        self.children.start(name, command, grace=_GRACE[name], log=log, **how)
 
 
 def _ourselves(*arguments: str) -> list[str]:

@@ -8,18 +8,8 @@ from typing import Annotated
 
 import typer
 
+from cli.allocator import API, WORKER
 from cli.begin import begin
-
-_VARIABLE = "GLIBC_TUNABLES"
-
-# The C library reads these when a process starts; others than glibc ignore them.
-# Huge pages, and freed memory is kept for the next block: faulting pages in anew costs a third of a load.
-WORKER = {
-    _VARIABLE: "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=536870912:glibc.malloc.mmap_threshold=536870912:"
-    "glibc.malloc.top_pad=67108864"
-}
-# Few arenas, and large blocks go back to the system when they are freed: a burst of large answers leaves nothing but the cache.
-API = {_VARIABLE: "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=1048576:glibc.malloc.trim_threshold=8388608"}
 
 
 def api(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from api.pages.builds import Builds
-from cli import preflight
+from cli import allocator, preflight
 from cli.begin import begin
 from cli.collect import HOW_RAY_IS_STARTED, prepare_collecting
 from cli.data_directory import default_builds_dir, default_data_dir
@@ -84,7 +84,8 @@ def up(
         print(f"ray-history: {nothing}", file=sys.stderr)
     return begin(
         "cli.run_up",
-        {},
+        # Its worker is forked from it.
+        allocator.WORKER,
         data_dir=str(chosen_dir),
         host=address,
         port=chosen,

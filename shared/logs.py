@@ -50,9 +50,13 @@ def set_up_logs(settings: LogSettings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    if root.level != level:
+        root.setLevel(level)
     for noisy in ("botocore", "boto3", "urllib3", "httpx", "httpcore", "kubernetes", "s3transfer"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+        logger = logging.getLogger(noisy)
+        # Each change goes through all loggers, which would copy them in a forked process.
+        if logger.level != (wanted := max(logging.WARNING, root.level)):
+            logger.setLevel(wanted)
 
 
 class _Stderr(io.TextIOBase):

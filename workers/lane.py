@@ -17,6 +17,8 @@ from celery.utils.log import mlevel
 from celery.utils.nodenames import default_nodename, host_format
 
 from shared.broker import loads_queue, steps_queue
+from shared.forking import end_with_parent
+from shared.huge_pages import use_huge_pages
 from shared.metrics import WORKER_PROCESSES
 from shared.settings import Settings
 from shared.storage.factory import import_adapter
@@ -59,7 +61,7 @@ _OF_EVERY_LANE = """
     celery.app.events celery.app.log celery.backends.base celery.concurrency.prefork celery.events.dispatcher celery.events.receiver
     celery.worker.autoscale celery.worker.components celery.worker.consumer celery.worker.consumer.delayed_delivery celery.worker.control
     celery.worker.heartbeat celery.worker.loops celery.worker.strategy encodings.idna kombu.asynchronous.hub kombu.mixins
-    kombu.transport.redis _cffi_backend cffi.cparser
+    kombu.transport.redis
 """
 
 
@@ -83,6 +85,10 @@ def import_for_lanes(settings: Settings) -> None:
     for name in _OF_EVERY_LANE.split():
         with suppress(ModuleNotFoundError):
             import_module(name)
+    # What Celery makes of tasks and configuration when it first needs them.
+    app.loader.init_worker()
+    app.finalize()
+    app.connection_for_read()
 
 
 def lanes(node: str, processes: int, *, light: bool) -> list[Lane]:
@@ -118,7 +124,7 @@ def run(lane: Lane, states: LaneStates, settings: Settings) -> int:
         quiet=True,
     )
     watch = LaneWatch(lane.name, states, worker, WarmProcesses(lane.processes, connect))
-    worker_process_init.connect(_forget_signals, weak=False)
+    worker_process_init.connect(_begin_process, weak=False)
     hand_back_after(settings.worker.worker_grace)
     watch.start()
     WORKER_PROCESSES.set(lane.processes)
@@ -129,6 +135,8 @@ def run(lane: Lane, states: LaneStates, settings: Settings) -> int:
     return 0 if asked else worker.exitcode or FAILED
 
 
-def _forget_signals(**_: Any) -> None:
-    """A pool's process ends with its parent, and by what that sends it."""
+def _begin_process(**_: Any) -> None:
+    """A pool's process ends with its parent, and by what that sends it. It is the one that loads."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    end_with_parent(signal.SIGKILL)
+    use_huge_pages(use=True)

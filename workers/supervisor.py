@@ -5,11 +5,9 @@ Forked after all is imported, they share that memory. This process has no thread
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,8 @@ from types import FrameType
 
 import structlog
 
+from shared.forking import ended, fork
+from shared.huge_pages import use_huge_pages
 from shared.restarts import Restarts
 from shared.settings import Settings
 from workers import lane, retention
@@ -32,7 +32,6 @@ log = structlog.get_logger()
 _POLL = 0.1
 # Beyond the lanes' own grace: to hand back, and to say good-bye to the broker.
 _MARGIN = 8.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -69,6 +68,8 @@ class Supervisor:
         """Until a signal asks to end. Returns the exit code: 0 only then; 1 when something ends again and again."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
+        # Processes that load turn them on again.
+        use_huge_pages(use=False)
         lane.import_for_lanes(self._settings)
         gc.collect()
         gc.freeze()
@@ -103,7 +104,7 @@ class Supervisor:
     def _look_after_children(self) -> str:
         """Start what does not run and is due. Returns the name of a child that ends again and again."""
         for child in self._children:
-            if child.pid and (code := _ended(child.pid)) is not None:
+            if child.pid and (code := ended(child.pid)) is not None:
                 child.pid = 0
                 if child.name in self._lanes:
                     self._states.say(child.name, STARTING)
@@ -114,7 +115,7 @@ class Supervisor:
                 child.due = time.monotonic() + after
             if not child.pid and time.monotonic() >= child.due:
                 child.restarts.begun()
-                child.pid = _fork(child.work)
+                child.pid = fork(child.work)
         return ""
 
     def _tell_ready(self) -> None:
@@ -137,38 +138,9 @@ class Supervisor:
                 _send(lanes, signal.SIGTERM if heard == 1 else signal.SIGQUIT)
             time.sleep(_POLL)
             for child in lanes:
-                if child.pid and _ended(child.pid) is not None:
+                if child.pid and ended(child.pid) is not None:
                     child.pid = 0
         _send(self._children, signal.SIGKILL)
-
-
-def _fork(work: Callable[[], int]) -> int:
-    parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if pid := os.fork():
-        return pid
-    code = 1
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_DFL)
-        if sys.platform == "linux":
-            # Killed, the supervisor can end nothing.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() == parent:
-            code = work()
-    except BaseException:  # the process ends here, whatever it was
-        log.exception("ended")
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _ended(pid: int) -> int | None:
-    """The exit code, negative for a signal; None while it runs."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
 
 
 def _send(children: Iterable[_Child], number: signal.Signals) -> None:

@@ -145,6 +145,10 @@ def test_a_recorded_session_is_loaded_and_kept_for_the_next_start(bucket: Path, 
             f"{up.url}/sessions/{REF}/dashboard/api/v0/tasks", params={"detail": "1", "limit": "10000", "exclude_driver": "false"}
         )
         assert tasks.json()["data"]["result"]["total"] == 329
+        counted = httpx.get(f"{up.url}/metrics").text
+        assert re.search(r'^ray_history_request_seconds_count\{.*route="/readz".*\} [1-9]', counted, re.MULTILINE), counted
+        # The worker, forked from the same process, counts for itself.
+        assert "ray_history_loads_total{" not in counted
         up.process.send_signal(signal.SIGINT)
         assert up.ended() == 0, up.said
     with _up(bucket, tmp_path) as up:

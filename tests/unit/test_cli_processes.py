@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cli.output import Failed
-from cli.processes import Processes
+from cli.processes import Child, Processes
 from shared.restarts import Restarts
 from tests.waiting import wait_until
 
@@ -154,3 +156,76 @@ def test_a_signal_asks_to_stop() -> None:
         children.look_after(print)
         assert not children.wait_until(lambda: True, "nothing", 1)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _fork(children: Processes, work: Callable[[], int], log: Path | None = None, grace: float = 20) -> Child:
+    return children.start("worker", [sys.executable, "-m", "cli", "worker"], grace=grace, log=log, work=work)
+
+
+def test_a_forked_child_is_its_command_to_others_and_ends_when_asked(tmp_path: Path) -> None:
+    children = Processes()
+    log = tmp_path / "log"
+
+    def work() -> int:
+        os.write(1, b"up %d %s\n" % (os.getsid(0), os.read(0, 1)))
+        signal.pause()
+        return 0
+
+    child = _fork(children, work, log)
+    assert children.wait_until(lambda: "up" in log.read_text(), "the child", 20)
+    assert log.read_text().split() == ["up", str(child.process.pid)]
+    shown = psutil.Process(child.process.pid).cmdline()
+    assert [part for part in shown if part] == [sys.executable, "-m", "cli", "worker"]
+    children.end()
+    assert child.process.poll() == -signal.SIGTERM
+
+
+def test_a_forked_child_that_ends_is_named_like_any_other(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def work() -> int:
+        os.write(1, b"out of luck\n")
+        sys.exit(3)
+
+    children = Processes()
+    _fork(children, work, log)
+    with pytest.raises(Failed, match=r"^worker ended with exit code 3: out of luck "):
+        children.wait_until(lambda: False, "nothing", 20)
+    children.end()
+
+
+def test_a_forked_child_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def work() -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.write(1, b"up\n")
+        while True:
+            signal.pause()
+
+    children = Processes()
+    child = _fork(children, work, log, grace=0.2)
+    assert children.wait_until(lambda: "up" in log.read_text(), "the child", 20)
+    children.end()
+    assert child.process.poll() == -signal.SIGKILL
+
+
+_PARTS = """
+import os, sys, threading
+from pathlib import Path
+from cli.forked_parts import ForkedParts
+parts = ForkedParts()
+assert threading.active_count() == 1, threading.enumerate()
+assert "api.app" in sys.modules and "workers.tasks" in sys.modules
+own = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+assert own.is_dir()
+parts.close()
+assert not own.exists()
+"""
+
+
+def test_what_up_forks_from_has_no_threads(tmp_path: Path) -> None:
+    environment = {"RAY_HISTORY_STORAGE": tmp_path.as_uri(), "RAY_HISTORY_REDIS_URL": "redis://127.0.0.1:1/0", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _PARTS], env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
