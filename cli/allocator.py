@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+from shared.huge_pages import use_huge_pages
+
 _VARIABLE = "GLIBC_TUNABLES"
 _LARGE = 536_870_912
 _API_MMAP, _API_TRIM, _API_ARENAS = 1_048_576, 8_388_608, 2
@@ -37,3 +39,4 @@ def become_api() -> None:
             (_M_TOP_PAD, _TOP_PAD),
         ):
             mallopt(parameter, value)
+    use_huge_pages(use=True)

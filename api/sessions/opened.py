@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from fastapi import Request
@@ -48,6 +48,6 @@ async def open_session(request: Request, ref: SessionRef, cache: BlockCache | No
         return entered.session
     keys = state.keyspace.session(entered.session.key)
     snapshot = SnapshotReader(state.redis, keys, entered.generation, state.cache if cache is None else cache)
-    opened = Opened(entered.session, snapshot, entered, sessions)
-    await opened.note_use()
-    return opened
+    await sessions.note_use(entered)
+    # Later uses are to be noted by themselves.
+    return Opened(entered.session, snapshot, replace(entered, claimed=False), sessions)

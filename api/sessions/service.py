@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -53,12 +53,16 @@ _LOOKS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Where a reference led: to a live cluster, or to a stored session with a published generation, or with a load under way (none)."""
+    """Where a reference led: to a live cluster, or to a stored session with a published generation, or with a load under way (none).
+
+    `claimed`: this visit has asked Redis for the generation, which notes its use.
+    """
 
     ref: SessionRef
     session: Session | None = None
     generation: str = ""
     cluster: LiveCluster | None = None
+    claimed: bool = False
 
 
 class Sessions:
@@ -84,6 +88,7 @@ class Sessions:
         self._lease = settings.load.lease
         self._visits = Visits(redis, self._keyspace, settings.load)
         self._current: TTLCache[SessionRef, Entered] = TTLCache(4096, _CURRENT_FOR)
+        self._sending: set[asyncio.Future[None]] = set()
         self._looks = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
         self._read_lately: TTLCache[SessionRef, asyncio.Future[LoadStatus]] = TTLCache(4096, _LONGEST_POLL / 2)
 
@@ -113,6 +118,7 @@ class Sessions:
         entered = Entered(ref, session, await self._claim(session, force=force, again=again))
         if entered.generation:
             self._current[ref] = entered
+            return replace(entered, claimed=True)
         return entered
 
     async def enter_loaded(self, ref: SessionRef, wait: float) -> Entered:
@@ -140,7 +146,7 @@ class Sessions:
     async def note_use(self, entered: Entered) -> None:
         """This generation is being read: it must not be the next one to be evicted, nor expire."""
         if entered.session is not None:
-            await self._visits.note_use(entered.session.key, entered.generation)
+            await self._visits.note_use(entered.session.key, entered.generation, claimed=entered.claimed)
 
     @asynccontextmanager
     async def reading(self, entered: Entered) -> AsyncIterator[None]:
@@ -242,8 +248,10 @@ class Sessions:
                 self._limits.note_load()
                 audit("loads", session.ref)
             elif entry.check:
-                with suppress(StoreUnavailable):  # a later visit asks again
-                    await anyio.to_thread.run_sync(self._queue.send_check, session, entry.snapshot)
+                # Beside the answer, which does not depend on it: what is served is complete, and the broker may be slow.
+                sending = asyncio.ensure_future(self._send_check(session, entry.snapshot))
+                self._sending.add(sending)
+                sending.add_done_callback(self._sending.discard)
         if entry.enqueue or not again:
             CLAIMS.labels("won" if entry.enqueue else "refused" if entry.outcome == "failed" else entry.outcome).inc()
         if entry.taken_over:
@@ -256,6 +264,12 @@ class Sessions:
                 error.get("message", "the last load failed"), code=error.get("code", "load_failed"), retry_after=entry.retry_after
             )
         return entry.snapshot
+
+    async def _send_check(self, session: Session, snapshot: str) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._queue.send_check, session, snapshot, abandon_on_cancel=True)
+        except StoreUnavailable as exc:
+            log.info("bucket not looked at", session=session.key, why=str(exc), consequence="a later visit asks again")
 
     async def _may_begin(self, session: Session, *, force: bool) -> None:
         """A visit of what is not loaded begins a load: may this caller do that now? Raises Forbidden and TooManyRequests."""

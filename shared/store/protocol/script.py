@@ -34,6 +34,11 @@ local function discard(id)
   redis.call('HDEL', SIZES, S .. id)
 end
 
+-- A snapshot is being read: it is not the next one to be evicted.
+local function note_use(id)
+  if redis.call('ZSCORE', INDEX, S .. id) then redis.call('ZADD', INDEX, now(), S .. id) end
+end
+
 local function prolong(ttl, ...)
   for _, key in ipairs({...}) do
     if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end

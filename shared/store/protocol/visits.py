@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cachetools import TTLCache
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
@@ -28,6 +28,7 @@ _HOLES_REMEMBERED = 3600.0
 _TIMES_OF_A_LOAD = 10
 # Uses within this time count as one: a page of a dashboard asks a dozen routes at once.
 _USE_NOTED_EVERY = 5.0
+_USES_KNOWN = 10_000
 
 CLAIM = script("""
 -- ARGV: token, 1 to load it although it is loaded or failed, snapshot TTL, claim TTL, lease, most attempts, wait after a failure,
@@ -66,6 +67,7 @@ local status = redis.call('HMGET', STATUS, 'state', 'complete', 'retry_at', 'che
 local wait = (tonumber(status[3]) or 0) - ms
 if loaded then
   for _, key in ipairs({LOADED, STATUS, S .. 'g:' .. loaded, S .. 'p:' .. loaded}) do redis.call('PEXPIRE', key, ttl) end
+  note_use(loaded)
   if claim then return {'loaded', loaded, '', 0, 0} end
   local rest = tonumber(ARGV[9]) * (tonumber(status[6]) or 0)
   if not force and not (status[2] == '0' and wait <= 0 and (tonumber(status[7]) or 0) + rest <= ms) then
@@ -106,7 +108,7 @@ return 1
 
 NOTE_USE = script("""
 -- ARGV: snapshot id
-if redis.call('ZSCORE', INDEX, S .. ARGV[1]) then redis.call('ZADD', INDEX, now(), S .. ARGV[1]) end
+note_use(ARGV[1])
 return 1
 """)
 
@@ -158,7 +160,7 @@ class Visits:
     def __init__(self, redis: AsyncRedis, keyspace: Keyspace, settings: LoadSettings) -> None:
         self._keyspace = keyspace
         self._settings = settings
-        self._noted: dict[str, float] = {}
+        self._noted: TTLCache[str, bool] = TTLCache(_USES_KNOWN, _USE_NOTED_EVERY)
         self._claim = redis.register_script(CLAIM)
         self._release = redis.register_script(RELEASE)
         self._drop = redis.register_script(DROP)
@@ -166,7 +168,7 @@ class Visits:
         self._report_hole = redis.register_script(REPORT_HOLE)
 
     async def claim(self, session_key: str, *, force: bool = False) -> Entry:
-        """Find the published snapshot, join a running load, or claim a new one. Renews what is loaded.
+        """Find the published snapshot, join a running load, or claim a new one. Renews what is loaded, and notes its use.
 
         `force` claims although the session is loaded, or failed and not to be tried yet.
         """
@@ -191,14 +193,14 @@ class Visits:
         with redis_errors():
             return bool(await self._report_hole(self._keys(session_key), arguments))
 
-    async def note_use(self, session_key: str, snapshot: str) -> None:
-        """It is being read: it must not be the next one to be evicted."""
-        member, now = f"{session_key}:{snapshot}", time.monotonic()
-        if now - self._noted.get(member, -_USE_NOTED_EVERY) < _USE_NOTED_EVERY:
+    async def note_use(self, session_key: str, snapshot: str, *, claimed: bool = False) -> None:
+        """It is being read: it must not be the next one to be evicted. `claimed`: by the same visit, just now, which has said so."""
+        member = f"{session_key}:{snapshot}"
+        if member in self._noted:
             return
-        if len(self._noted) > 10_000:
-            self._noted.clear()
-        self._noted[member] = now
+        self._noted[member] = True
+        if claimed:
+            return
         with redis_errors():
             await self._note_use(self._keys(session_key), [snapshot])
 
