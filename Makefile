@@ -73,8 +73,8 @@ $(VENV)/.core: core/.built $(VENV)/.ready
 	@touch $@
 
 core-test: ## check and test the core in Rust
-	@PATH="$(dir $(CARGO)):$$PATH" PYO3_NO_PYTHON=1 cargo clippy --quiet --locked --manifest-path core/Cargo.toml --target-dir core/target -- -D warnings
-	@PATH="$(dir $(CARGO)):$$PATH" cargo test --quiet --locked --no-default-features --manifest-path core/Cargo.toml --target-dir core/target
+	+@PATH="$(dir $(CARGO)):$$PATH" PYO3_NO_PYTHON=1 cargo clippy --quiet --locked --manifest-path core/Cargo.toml --target-dir core/target -- -D warnings
+	+@PATH="$(dir $(CARGO)):$$PATH" cargo test --quiet --locked --no-default-features --manifest-path core/Cargo.toml --target-dir core/target
 
 demo: $(VENV)/.ready ## run everything on the bundled recorded sessions at http://127.0.0.1:8080
 	@$(BIN)/python tests/data/recorded.py unpack $(DEMO) --only bucket
