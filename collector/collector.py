@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import structlog
 
@@ -69,9 +70,10 @@ class Collector:
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises OSError when the port cannot be listened on."""
-        stop = threading.Event()
+        # Reentrant, other than an event: a handler may interrupt whoever holds the event's lock, and would wait for it for ever.
+        asked_to_end = SimpleQueue[int]()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda number, _: asked_to_end.put(number))
         server = IntakeServer(self._settings.collect_host, self._settings.collect_port, self._intake)
         log.info("collecting", address=f"{self._settings.collect_host}:{self._settings.collect_port}", storage=self._storage)
         self._uploads.start()
@@ -83,7 +85,7 @@ class Collector:
             (self._poll_dashboard, self._settings.collect_poll),
         ):
             threading.Thread(target=self._repeat, args=(work, every), name=work.__name__, daemon=True).start()
-        stop.wait()
+        asked_to_end.get()
         self._deadline = time.monotonic() + self._settings.collect_grace
         self._stopping.set()
         ending = threading.Thread(target=self._end, name="end", daemon=True)
