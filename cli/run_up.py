@@ -16,7 +16,6 @@ from cli.data_directory import default_builds_dir
 from cli.embedded_server import EmbeddedServer, free_port
 from cli.forked_parts import ForkedParts
 from cli.processes import Processes
-from shared.freed_memory import give_back_code
 
 _READY_TIMEOUT = 90.0
 _ASK_TIMEOUT = 5.0
@@ -53,7 +52,6 @@ def run(
                     if collecting:
                         print(collecting, flush=True)
                     parts.offer_pages(Path(pages), fetch=fetch_pages)
-                    give_back_code()
                     parts.children.look_after(lambda said: print(f"ray-history: {said}", file=sys.stderr, flush=True))
             finally:
                 parts.end()
